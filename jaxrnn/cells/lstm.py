@@ -1,0 +1,193 @@
+"""Long short-term memory with a forget gate."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.cells.entry import CellEntry
+from jaxrnn.cells.input_share import input_share
+from jaxrnn.core import initializers
+from jaxrnn.core.cell import Cell, from_structure
+from jaxrnn.core.checks import check_size
+from jaxrnn.core.structure import Gated
+from jaxrnn.core.types import Array
+
+__all__ = [
+    "LSTM",
+    "LSTM_ENTRY",
+    "LSTMParams",
+    "LSTMState",
+    "lstm",
+    "lstm_init",
+    "lstm_initial_state",
+    "lstm_pointwise",
+    "lstm_project",
+    "lstm_step",
+]
+
+
+class LSTMParams(NamedTuple):
+    """Parameters of `lstm`; gates side by side in the order i, f, g, o.
+
+    Attributes:
+      w_ih: ``(I, 4 H)``.
+      w_hh: ``(H, 4 H)``.
+      b: ``(4 H,)``.
+    """
+
+    w_ih: Array
+    w_hh: Array
+    b: Array
+
+
+class LSTMState(NamedTuple):
+    """State of `lstm`.
+
+    Attributes:
+      h: ``(*batch, H)``, the output of the last step.
+      c: ``(*batch, H)``, the memory cell.
+    """
+
+    h: Array
+    c: Array
+
+
+def lstm_init(
+    key,
+    input_size,
+    hidden_size,
+    *,
+    forget_bias=1.0,
+    init=None,
+    input_init=None,
+    dtype=None,
+) -> LSTMParams:
+    """Makes the parameters of `lstm`, which says what the arguments are."""
+    dtype = initializers.float_dtype(dtype)
+    input_init = initializers.glorot_uniform(gates=4) if input_init is None else input_init
+    init = initializers.orthogonal() if init is None else init
+    k_ih, k_hh, k_b = jax.random.split(key, 3)
+    zeros = jnp.zeros(hidden_size, dtype)
+    if callable(forget_bias):
+        b_f = forget_bias(k_b, (hidden_size,), dtype)
+        b_i = -b_f
+    else:
+        b_f, b_i = jnp.full_like(zeros, forget_bias), zeros
+    return LSTMParams(
+        w_ih=input_init(k_ih, (input_size, 4 * hidden_size), dtype),
+        w_hh=init(k_hh, (hidden_size, 4 * hidden_size), dtype),
+        b=jnp.concatenate([b_i, b_f, zeros, zeros]),
+    )
+
+
+def lstm_initial_state(params, batch_shape=()) -> LSTMState:
+    """Returns zeros, h and c ``(*batch, H)`` each."""
+    zeros = jnp.zeros((*batch_shape, params.w_hh.shape[0]), params.w_hh.dtype)
+    return LSTMState(h=zeros, c=zeros)
+
+
+def lstm_project(params, x):
+    """Returns ``x @ w_ih + b``, ``(*batch, 4 H)``."""
+    return input_share(params.w_ih, params.b, x, by="lstm")
+
+
+def _lstm_weights(params):
+    return params.w_hh
+
+
+def _lstm_hidden(state):
+    return state.h
+
+
+def lstm_pointwise(vectors, state, a):
+    """Applies the gates to the pre-activations `a`, ``(*batch, 4 H)``."""
+    del vectors
+    i, f, g, o = jnp.split(a, 4, axis=-1)
+    c = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    h = jax.nn.sigmoid(o) * jnp.tanh(c)
+    return LSTMState(h=h, c=c), h
+
+
+LSTM = Gated(lstm_project, _lstm_weights, lstm_pointwise, hidden=_lstm_hidden)
+lstm_step = LSTM.step
+
+
+def lstm(
+    input_size: int,
+    hidden_size: int,
+    *,
+    forget_bias: float | initializers.Initializer = 1.0,
+    init: initializers.Initializer | None = None,
+    input_init: initializers.Initializer | None = None,
+    dtype=None,
+) -> Cell:
+    """Makes the long short-term memory cell.
+
+    ::
+
+        i = sigmoid(x W_i + h U_i + b_i)      input gate
+        f = sigmoid(x W_f + h U_f + b_f)      forget gate
+        g = tanh(x W_g + h U_g + b_g)         candidate
+        o = sigmoid(x W_o + h U_o + b_o)      output gate
+        c' = f * c + i * g
+        h' = o * tanh(c'),  y = h'
+
+    Args:
+      input_size: I, the number of input features, or of tokens for integer inputs ``(*batch,)``.
+      hidden_size: H.
+      forget_bias: initial value of b_f: a number, or an initializer such as
+        ``initializers.chrono(T)``; with an initializer, b_i starts at -b_f (chrono initialisation).
+      init: initializer of `w_hh`, ``(H, 4 H)``; orthogonal per gate if not given.
+      input_init: initializer of `w_ih`, ``(I, 4 H)``; Glorot uniform per gate if not given.
+      dtype: of the parameters; JAX's default floating dtype if not given.
+
+    Returns:
+      A `Gated` cell with `LSTMParams` and `LSTMState`.
+
+    Raises:
+      TypeError: a size is not an integer, or `dtype` is not floating.
+      ValueError: a size is less than 1.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> cell = lstm(3, 5)
+      >>> params = cell.init(jax.random.key(0))
+      >>> state, y = cell.step(params, cell.initial_state(params, (2,)), jnp.ones((2, 3)))
+      >>> state.c.shape, y.shape
+      ((2, 5), (2, 5))
+
+    Reference:
+      S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997; F. Gers, J. Schmidhuber,
+      F. Cummins, "Learning to forget", 2000 (forget gate); R. Jozefowicz et al., 2015 (its bias).
+    """
+    input_size = check_size("input_size", input_size, by="lstm")
+    hidden_size = check_size("hidden_size", hidden_size, by="lstm")
+    make = functools.partial(
+        lstm_init,
+        input_size=input_size,
+        hidden_size=hidden_size,
+        forget_bias=forget_bias,
+        init=init,
+        input_init=input_init,
+        dtype=None if dtype is None else initializers.float_dtype(dtype),
+    )
+    return from_structure(make, lstm_initial_state, LSTM)
+
+
+LSTM_ENTRY = CellEntry(
+    make=lstm,
+    paper="Hochreiter & Schmidhuber 1997; Gers et al. 2000 (forget gate)",
+    structure="Gated",
+    state="h, c (H each)",
+    equations=(
+        "i, f, o = sigmoid(x W + h U + b)\n"
+        "g = tanh(x W_g + h U_g + b_g)\n"
+        "c' = f * c + i * g\n"
+        "h' = o * tanh(c')"
+    ),
+    parameters="4 H (I + H + 1)",
+    defaults="w_ih Glorot uniform per gate, w_hh orthogonal per gate, b_f = 1, else b = 0",
+    provenance="NumPy float64 transcription; torch 2.13 nn.LSTM, values and gradients",
+)

@@ -1,0 +1,66 @@
+"""Helpers on pytrees of arrays whose leading axes are batch axes."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.core.types import Array, Input
+
+__all__ = ["batch_shape_of", "global_norm", "mask_zero", "num_parameters", "select", "spread"]
+
+
+def spread(flags: Array, leaf: Array) -> Array:
+    """Appends axes of size 1 to `flags`, ``(*lead,)``, until it broadcasts to ``(*lead, ...)``."""
+    return flags.reshape(flags.shape + (1,) * (leaf.ndim - flags.ndim))
+
+
+def select(flags: Array, on_true, on_false):
+    """Chooses between two trees by flags over their leading axes.
+
+    Args:
+      flags: bool, ``(*lead,)``.
+      on_true: tree of arrays, each ``(*lead, ...)``.
+      on_false: tree of the same structure.
+
+    Returns:
+      The tree of ``where(flags, on_true, on_false)``.
+    """
+
+    def pick(a, b):
+        return jnp.where(spread(flags, a), a, b)
+
+    return jax.tree.map(pick, on_true, on_false)
+
+
+def mask_zero(mask: Array, tree):
+    """Writes zeros where `mask`, bool over the leading axes, is False, also in place of NaN."""
+    return select(mask, tree, jax.tree.map(jnp.zeros_like, tree))
+
+
+def batch_shape_of(x: Input) -> tuple[int, ...]:
+    """Returns the batch axes of one step's input.
+
+    Args:
+      x: tree whose first leaf is ``(*batch, features)``, or ``(*batch,)`` if it holds integers:
+        an integer is a token and has no feature axis.
+
+    Returns:
+      The shape of the batch axes.
+    """
+    leaf = jax.tree.leaves(x)[0]
+    return leaf.shape if jnp.issubdtype(leaf.dtype, jnp.integer) else leaf.shape[:-1]
+
+
+def global_norm(tree) -> Array:
+    """Returns the Euclidean norm over all leaves, computed with the largest entry divided out.
+
+    Unlike a plain sum of squares it does not overflow while the entries themselves are finite.
+    """
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.size]
+    top = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves]))
+    scale = jnp.where((top > 0) & jnp.isfinite(top), top, jnp.ones_like(top))
+    return scale * jnp.sqrt(sum(jnp.sum(jnp.square(jnp.abs(leaf / scale))) for leaf in leaves))
+
+
+def num_parameters(params) -> int:
+    """Returns the number of array elements in a tree of parameters (or of their shapes)."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,27 @@
+"""Layers: functions from sequences to sequences, and layers made of layers."""
+
+from jaxrnn.layers.combine import bidirectional as bidirectional
+from jaxrnn.layers.combine import residual as residual
+from jaxrnn.layers.combine import reverse as reverse
+from jaxrnn.layers.combine import stack as stack
+from jaxrnn.layers.dropout import DropoutState as DropoutState
+from jaxrnn.layers.dropout import dropout as dropout
+from jaxrnn.layers.dropout import seed_dropout as seed_dropout
+from jaxrnn.layers.layer import Layer as Layer
+from jaxrnn.layers.layer import layer as layer
+from jaxrnn.layers.readout import ReadoutParams as ReadoutParams
+from jaxrnn.layers.readout import readout as readout
+
+__all__ = [
+    "DropoutState",
+    "Layer",
+    "ReadoutParams",
+    "bidirectional",
+    "dropout",
+    "layer",
+    "readout",
+    "residual",
+    "reverse",
+    "seed_dropout",
+    "stack",
+]

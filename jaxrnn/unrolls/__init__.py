@@ -1,0 +1,9 @@
+"""Ways to run a cell over time, all with one signature, and transformations of them."""
+
+from jaxrnn.unrolls.blocks import checkpointed as checkpointed
+from jaxrnn.unrolls.blocks import truncated as truncated
+from jaxrnn.unrolls.scan import trajectory as trajectory
+from jaxrnn.unrolls.scan import unroll as unroll
+from jaxrnn.unrolls.sequence import length_mask as length_mask
+
+__all__ = ["checkpointed", "length_mask", "trajectory", "truncated", "unroll"]

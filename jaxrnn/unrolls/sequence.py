@@ -1,0 +1,227 @@
+"""What every unroll does first: read the arguments, check them, make padding harmless."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.core.cell import Cell, check_cell_type
+from jaxrnn.core.trees import batch_shape_of, mask_zero
+from jaxrnn.core.types import Array, Input, Params, State
+
+__all__ = ["Sequence", "length_mask", "read_sequence", "read_state"]
+
+
+class Sequence(NamedTuple):
+    """A checked sequence, ready to be scanned: time on axis 0 of every leaf, absent flags None.
+
+    Attributes:
+      xs: the inputs; zeros where `mask` is False.
+      mask: bool ``(T, *batch)`` or None.
+      resets: bool ``(T, *batch)`` or None.
+    """
+
+    xs: Input
+    mask: Array | None
+    resets: Array | None
+
+    @property
+    def num_steps(self) -> int:
+        """T."""
+        return jax.tree.leaves(self.xs)[0].shape[0]
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The batch axes."""
+        return batch_shape_of(jax.tree.map(lambda leaf: leaf[0], self.xs))
+
+
+def length_mask(seq_lengths: Array, num_steps: int) -> Array:
+    """Makes the mask of sequences that are padded at the end.
+
+    Args:
+      seq_lengths: integers ``(*batch,)`` in ``[0, num_steps]``: the number of real steps of each
+        sequence. A length of 0 is a sequence of padding alone: its final state is the initial one.
+      num_steps: T, the padded length.
+
+    Returns:
+      Bool ``(T, *batch)``, True where the step is real.
+
+    Raises:
+      TypeError: the lengths are not integers.
+      ValueError: a length lies outside ``[0, num_steps]`` (seen only outside `jit`).
+
+    Example:
+      >>> length_mask(jnp.array([2, 0]), 3).astype(int).tolist()
+      [[1, 0], [1, 0], [0, 0]]
+    """
+    seq_lengths = jnp.asarray(seq_lengths)
+    if not jnp.issubdtype(seq_lengths.dtype, jnp.integer):
+        msg = f"length_mask: got seq_lengths of dtype {seq_lengths.dtype}; expected integers"
+        raise TypeError(msg)
+    if not isinstance(seq_lengths, jax.core.Tracer) and seq_lengths.size:
+        low, high = int(seq_lengths.min()), int(seq_lengths.max())
+        if low < 0 or high > num_steps:
+            msg = (
+                f"length_mask: got lengths from {low} to {high}; expected 0 to {num_steps}; "
+                "pad the sequences to at least the longest"
+            )
+            raise ValueError(msg)
+    steps = jnp.arange(num_steps).reshape((-1,) + (1,) * seq_lengths.ndim)
+    return steps < seq_lengths
+
+
+def _check_leaves(xs: Input, by: str) -> None:
+    leaves = jax.tree.leaves(xs)
+    if not leaves:
+        msg = f"{by}: got xs without arrays; expected a tree of arrays (T, *batch, features)"
+        raise ValueError(msg)
+    for leaf in leaves:
+        tokens = jnp.issubdtype(leaf.dtype, jnp.integer)
+        if leaf.ndim < (1 if tokens else 2):
+            msg = (
+                f"{by}: got xs of shape {leaf.shape}; expected time-major (T, *batch, features), "
+                "rank 2 or more (integer tokens: (T, *batch)); add the feature axis, "
+                "as in xs[..., None]"
+            )
+            raise ValueError(msg)
+    lengths = sorted({leaf.shape[0] for leaf in leaves})
+    if len(lengths) > 1:
+        msg = f"{by}: got xs leaves of {lengths} steps; expected one number of steps on axis 0"
+        raise ValueError(msg)
+    if lengths[0] == 0:
+        msg = f"{by}: got xs of 0 steps; expected at least 1; skip the call for an empty sequence"
+        raise ValueError(msg)
+
+
+def _check_flags(name: str, flags, shape: tuple[int, ...], by: str) -> Array | None:
+    if flags is None:
+        return None
+    flags = jnp.asarray(flags)
+    if flags.dtype != jnp.bool_:
+        remedy = "compare first, as in mask > 0" if name == "mask" else "use dtype=bool"
+        msg = f"{by}: got {name} of dtype {flags.dtype}; expected bool; {remedy}"
+        raise TypeError(msg)
+    if flags.shape != shape:
+        remedy = "jaxrnn.length_mask(seq_lengths, T) makes a mask from lengths"
+        msg = f"{by}: got {name} of shape {flags.shape}; expected (T, *batch) = {shape}; {remedy}"
+        raise ValueError(msg)
+    return flags
+
+
+def read_sequence(cell: Cell, xs: Input, mask=None, resets=None, *, by: str) -> Sequence:
+    """Checks the arguments of an unroll and writes zeros over the padding.
+
+    Args:
+      cell: the cell.
+      xs: tree of arrays ``(T, *batch, features)``, integer leaves ``(T, *batch)``.
+      mask: bool ``(T, *batch)`` or None.
+      resets: bool ``(T, *batch)`` or None.
+      by: the function the user called, for the messages.
+
+    Returns:
+      The sequence. Padding is zeroed before the cell sees it, so that neither a value nor a
+      gradient can meet a NaN in it (`where` after the fact would still multiply 0 by NaN).
+
+    Raises:
+      TypeError: `cell` is no `Cell`, or a flag is not bool.
+      ValueError: a shape does not fit, or there is no step.
+    """
+    check_cell_type(cell, by=by)
+    xs = jax.tree.map(jnp.asarray, xs)
+    _check_leaves(xs, by)
+    sequence = Sequence(xs, None, None)
+    shape = (sequence.num_steps, *sequence.batch_shape)
+    mask = _check_flags("mask", mask, shape, by)
+    resets = _check_flags("resets", resets, shape, by)
+    return Sequence(xs if mask is None else mask_zero(mask, xs), mask, resets)
+
+
+def _describe(tree: Any) -> str:
+    leaves = jax.tree.leaves(tree)
+    shapes = ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves)
+    return f"{type(tree).__name__}({shapes})" if len(leaves) != 1 else shapes
+
+
+def _shapes(tree: Any) -> list[tuple[int, ...]]:
+    return [leaf.shape for leaf in jax.tree.leaves(tree)]
+
+
+def read_state(
+    cell: Cell, params: Params, sequence: Sequence, state: State | None, *, by: str
+) -> State:
+    """Returns the state to start from, checked, and of the type that a step returns.
+
+    Args:
+      cell: the cell.
+      params: its parameters.
+      sequence: the checked sequence.
+      state: the user's state, or None for the initial state.
+      by: the function the user called, for the messages.
+
+    Returns:
+      The state. Where arrays carry a sharding or vary over a mesh axis (`shard_map`, an explicit
+      mesh), a fresh state does not yet have the type that a step gives it, and `jax.lax.scan` would
+      refuse it: such a state is added to zeros of that type.
+
+    Raises:
+      TypeError: a step changes the state's dtypes or its structure.
+      ValueError: the state's shapes do not fit the batch or the cell.
+    """
+    initial = jax.eval_shape(
+        lambda params: cell.initial_state(params, sequence.batch_shape), params
+    )
+    if state is None:
+        state = cell.initial_state(params, sequence.batch_shape)
+    else:
+        state = jax.tree.map(jnp.asarray, state)
+        same = jax.tree.structure(state) == jax.tree.structure(initial)
+        if same and _shapes(state) != _shapes(initial):
+            raise ValueError(_misfit(by, state, initial, sequence))
+    x = jax.tree.map(lambda leaf: leaf[0], sequence.xs)
+    # A second round is needed where one part of the state takes its type from another.
+    for _ in range(len(jax.tree.leaves(state)) + 1):
+        try:
+            after = jax.eval_shape(lambda s, p, x: cell.step(p, s, x)[0], state, params, x)
+        except (AttributeError, TypeError, ValueError) as error:
+            if jax.tree.structure(state) == jax.tree.structure(initial):
+                raise
+            raise TypeError(_misfit(by, state, initial, sequence)) from error
+        if jax.tree.structure(after) != jax.tree.structure(state):
+            raise TypeError(_misfit(by, state, after, sequence))
+        if _shapes(after) != _shapes(state):
+            raise ValueError(_misfit(by, state, after, sequence))
+        if _dtypes(after) != _dtypes(state):
+            msg = (
+                f"{by}: got a state {_describe(state)} that a step turns into {_describe(after)}; "
+                "expected equal dtypes; cast xs or the parameters so that they agree (under "
+                "jax.enable_x64 both are float64 by default)"
+            )
+            raise TypeError(msg)
+        aligned = jax.tree.map(_align, state, after)
+        if _types(aligned) == _types(state):
+            break
+        state = aligned
+    return state
+
+
+def _misfit(by: str, state: State, expected: State, sequence: Sequence) -> str:
+    return (
+        f"{by}: got a state {_describe(state)}; expected {_describe(expected)} for inputs with "
+        f"batch shape {sequence.batch_shape}; make one with "
+        f"cell.initial_state(params, {sequence.batch_shape})"
+    )
+
+
+def _dtypes(tree: Any) -> list[Any]:
+    return [leaf.dtype for leaf in jax.tree.leaves(tree)]
+
+
+def _types(tree: Any) -> list[Any]:
+    return [jax.typeof(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def _align(leaf: Array, spec: jax.ShapeDtypeStruct) -> Array:
+    if spec.sharding is None or not jnp.issubdtype(leaf.dtype, jnp.number):
+        return leaf
+    return leaf + jnp.zeros_like(spec)

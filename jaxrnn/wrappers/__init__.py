@@ -1,0 +1,6 @@
+"""Wrappers: functions from cells to cells."""
+
+from jaxrnn.wrappers.learned_state import LearnedStateParams as LearnedStateParams
+from jaxrnn.wrappers.learned_state import learned_state as learned_state
+
+__all__ = ["LearnedStateParams", "learned_state"]
