@@ -1,0 +1,172 @@
+"""How gradients decay with the time lag."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.analysis.flow import over_batch, read_flow
+from jaxrnn.analysis.scaled import log_scale, rescale, scaled
+from jaxrnn.core.cell import Cell
+from jaxrnn.core.checks import check_size, unknown_name
+from jaxrnn.core.types import Array, Input, Key, Params, State
+
+__all__ = ["GradientDecay", "fit_rate", "gradient_decay", "spectral_norm"]
+
+_NORMS = ("frobenius", "spectral")
+
+
+class GradientDecay(NamedTuple):
+    """How ``|| d s_T / d s_{T-lag} ||`` changes with the lag.
+
+    Attributes:
+      lags: ``(T,)``, 1 to T steps.
+      log_norms: ``(T, *batch)`` in nats; ``-inf`` where the Jacobian is exactly zero.
+      rate: ``(*batch,)``, slope of `log_norms` in nats per step: negative where gradients vanish,
+        positive where they explode; ``-inf`` where they die exactly.
+      stderr: ``(*batch,)``, standard error of `rate` as that of one sequence, from how much the
+        growth varies from step to step; see `fit_rate`.
+    """
+
+    lags: Array
+    log_norms: Array
+    rate: Array
+    stderr: Array
+
+
+def spectral_norm(matrix: Array) -> Array:
+    """Returns the largest singular value of ``(m, n)``, from the smaller Gram matrix."""
+    tall = matrix.shape[0] > matrix.shape[1]
+    gram = matrix.T @ matrix if tall else matrix @ matrix.T
+    return jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(gram)[-1], 0))
+
+
+def fit_rate(log_norms: Array) -> tuple[Array, Array]:
+    """Fits a straight line to log norms at lags 1 to T.
+
+    The rate is the least-squares slope. Log norms are a sum over steps, so their errors are those
+    of a random walk, for which the textbook error of a slope would be far too small. With w^2 the
+    long-run variance of the increments (Bartlett window of T^(1/3) steps, so that correlation
+    between steps counts), the slope's variance is 6 w^2 / (5 T).
+
+    Args:
+      log_norms: ``(T,)`` in nats.
+
+    Returns:
+      ``(rate, stderr)`` in nats per step. The rate is ``-inf`` and its error NaN where a log norm is
+      ``-inf``: no exponential describes an exact zero. With one lag the rate is that log norm, with
+      fewer than three the error is NaN.
+
+    Reference:
+      S. Durlauf, P. Phillips, "Trends versus random walks in time series analysis", 1988 (the
+      slope's variance); W. Newey, K. West, "A simple, positive semi-definite, heteroskedasticity
+      and autocorrelation consistent covariance matrix", 1987 (the Bartlett window).
+    """
+    num_lags = log_norms.shape[0]
+    dtype = log_norms.dtype
+    if num_lags == 1:
+        return log_norms[0], jnp.full((), jnp.nan, dtype)
+    dead = jnp.any(jnp.isneginf(log_norms))
+    values = jnp.where(dead, jnp.zeros_like(log_norms), log_norms)
+    centred = jnp.arange(num_lags, dtype=dtype) - (num_lags - 1) / 2
+    rate = centred @ (values - values.mean()) / jnp.sum(centred**2)
+    rate = jnp.where(dead, -jnp.inf, rate)
+    if num_lags < 3:
+        return rate, jnp.full((), jnp.nan, dtype)
+    increments = jnp.diff(values)
+    noise = increments - increments.mean()
+    count = num_lags - 1
+    window = min(max(1, round(count ** (1 / 3))), count - 1)
+    variance = noise @ noise
+    for gap in range(1, window + 1):
+        variance += 2 * (1 - gap / (window + 1)) * (noise[gap:] @ noise[:-gap])
+    stderr = jnp.sqrt(6 / 5 * jnp.maximum(variance, 0) / count / num_lags)
+    return rate, jnp.where(dead, jnp.nan, stderr)
+
+
+def gradient_decay(
+    cell: Cell,
+    params: Params,
+    xs: Input,
+    state: State | None = None,
+    *,
+    mask: Array | None = None,
+    resets: Array | None = None,
+    norm: str = "spectral",
+    num_probes: int | None = None,
+    key: Key | None = None,
+) -> GradientDecay:
+    """Measures how the Jacobian of the last state decays with the lag.
+
+    The log norm at each lag is that of ``d s_T / d s_{T-lag} = A_T ... A_{T-lag+1}``, exact, built
+    from the end by pulling rows back (reverse mode) with a power of two taken out at every step: it
+    holds for any T and any growth. No step's Jacobian is formed.
+
+    Args:
+      cell: any cell.
+      params: its parameters.
+      xs: ``(T, *batch, features)``.
+      state: the state to start from; ``cell.initial_state`` if not given.
+      mask: bool ``(T, *batch)`` or None. A masked step's Jacobian is the identity, so padding at the
+        end counts as lags over which nothing changes: measure sequences without it.
+      resets: bool ``(T, *batch)`` or None. Across a reset the Jacobian is exactly zero.
+      norm: "spectral" (largest singular value) or "frobenius".
+      num_probes: pull this many random rows back in place of the D unit rows: an unbiased estimate
+        of the squared Frobenius norm, for states too large for a D x D matrix. Needs `key`, and
+        ``norm="frobenius"``.
+      key: for the probes.
+
+    Returns:
+      Lags, log norms, and the rate with its standard error.
+
+    Raises:
+      TypeError: as `jaxrnn.unroll`.
+      ValueError: as `jaxrnn.unroll`; an unknown norm; probes without a key or with the spectral
+        norm.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from jaxrnn.cells import elman
+      >>> cell = elman(3, 5)
+      >>> params = cell.init(jax.random.key(0))
+      >>> decay = gradient_decay(cell, params, jax.random.normal(jax.random.key(1), (50, 4, 3)))
+      >>> decay.log_norms.shape, decay.rate.shape, bool(jnp.all(decay.rate < 0))
+      ((50, 4), (4,), True)
+
+    Reference:
+      Y. Bengio, P. Simard, P. Frasconi, "Learning long-term dependencies with gradient descent is
+      difficult", 1994; R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent
+      neural networks", 2013, section 2.
+    """
+    if norm not in _NORMS:
+        raise unknown_name("norm", norm, _NORMS)
+    if num_probes is not None:
+        num_probes = check_size("num_probes", num_probes, by="gradient_decay")
+        if key is None or norm != "frobenius":
+            msg = (
+                f"gradient_decay: got num_probes={num_probes} with norm={norm!r}, key={key}; "
+                "expected norm='frobenius' and a key: probes estimate that norm alone"
+            )
+            raise ValueError(msg)
+
+    def one(xs, state, mask, resets):
+        flow = read_flow(cell, params, xs, state, mask, resets, by="gradient_decay")
+        num_steps, size = flow.states.shape
+        if num_probes is None:
+            rows = jnp.eye(size, dtype=flow.states.dtype)
+        else:
+            rows = jax.random.rademacher(key, (num_probes, size), flow.states.dtype)
+            rows = rows / num_probes**0.5
+
+        def back(product, index):
+            product = rescale(flow.pull(index, product.values), product.exponent)
+            measure = spectral_norm if norm == "spectral" else jnp.linalg.norm
+            return product, log_scale(product.exponent, measure(product.values))
+
+        _, log_norms = jax.lax.scan(back, scaled(rows), jnp.arange(num_steps - 1, -1, -1))
+        return log_norms, *fit_rate(log_norms)
+
+    log_norms, rate, stderr = over_batch(
+        one, cell, params, xs, state, mask, resets, out_axes=(1, 0, 0), by="gradient_decay"
+    )
+    return GradientDecay(jnp.arange(1, log_norms.shape[0] + 1), log_norms, rate, stderr)

@@ -1,0 +1,146 @@
+"""A cell on one sequence as a flow of flat state vectors, linearised along its trajectory."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from jaxrnn.analysis.accurate import accurate
+from jaxrnn.core.cell import Cell
+from jaxrnn.core.types import Array, Input, Params, State
+from jaxrnn.unrolls.scan import read_recurrence
+from jaxrnn.unrolls.sequence import read_sequence, read_state
+
+__all__ = ["Flow", "over_batch", "read_flow", "read_input_flow", "trim"]
+
+
+class Flow(NamedTuple):
+    """One sequence, ready to be linearised.
+
+    Attributes:
+      advance: ``(s, rest, inputs) -> (s, y)``: one step on the flat state, with its mask and reset.
+      states: ``(T, D)``, the flat state before each step.
+      rest: tree with T on axis 0: the parts of the state that are no floats, before each step.
+      inputs: tree with T on axis 0.
+    """
+
+    advance: Callable[[Array, Any, Any], tuple[Array, Any]]
+    states: Array
+    rest: Any
+    inputs: Any
+
+    def pull(self, index: Array, rows: Array) -> Array:
+        """Returns ``rows @ A`` for the step's Jacobian A (reverse mode), rows ``(k, D)``."""
+        state, rest, inputs = self.at(index)
+        _, pull = jax.vjp(lambda s: self.advance(s, rest, inputs)[0], state)
+        return jax.vmap(lambda row: pull(row)[0])(rows)
+
+    def push(self, index: Array, columns: Array) -> Array:
+        """Returns ``A @ columns`` for the step's Jacobian A (forward mode), columns ``(D, k)``."""
+        state, rest, inputs = self.at(index)
+        _, push = jax.linearize(lambda s: self.advance(s, rest, inputs)[0], state)
+        return jax.vmap(push, 1, 1)(columns)
+
+    def at(self, index: Array) -> tuple[Array, Any, Any]:
+        """Returns the state, its rest and the inputs of one step."""
+        return jax.tree.map(lambda leaf: leaf[index], (self.states, self.rest, self.inputs))
+
+
+def _split(state: State) -> tuple[list[Array], list[Array]]:
+    leaves = jax.tree.leaves(state)
+    floats = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return floats, [leaf for leaf in leaves if not jnp.issubdtype(leaf.dtype, jnp.floating)]
+
+
+def read_flow(cell: Cell, params: Params, xs: Input, state, mask, resets, *, by: str) -> Flow:
+    """Runs one sequence and returns its flow.
+
+    Args:
+      cell: any cell.
+      params: its parameters.
+      xs: ``(T, features)``: no batch axes.
+      state: the state to start from, or None.
+      mask: bool ``(T,)`` or None. A masked step's Jacobian is the identity.
+      resets: bool ``(T,)`` or None. The Jacobian of a step that resets is zero.
+      by: the function the user called.
+    """
+    run = read_recurrence(cell, params, xs, state, mask=mask, resets=resets, by=by)
+    _, unravel = ravel_pytree(_split(run.state)[0])
+    tree = jax.tree.structure(run.state)
+    is_float = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(run.state)]
+    if not any(is_float):
+        msg = f"{by}: got a state without floating arrays; expected one that can be differentiated"
+        raise TypeError(msg)
+
+    def flatten(state):
+        floats, rest = _split(state)
+        return ravel_pytree(floats)[0], rest
+
+    def join(flat, rest):
+        floats, rest = iter(unravel(flat)), iter(rest)
+        return jax.tree.unflatten(tree, [next(floats if one else rest) for one in is_float])
+
+    def one_step(flat, rest, inputs):
+        state, y = run.advance(join(flat, rest), inputs)
+        return flatten(state)[0], y
+
+    def record(state, inputs):
+        return run.advance(state, inputs)[0], flatten(state)
+
+    _, (states, rest) = jax.lax.scan(record, run.state, run.inputs)
+    return Flow(accurate(one_step), states, rest, run.inputs)
+
+
+def read_input_flow(cell: Cell, params: Params, xs: Array, flow: Flow) -> Callable[[Array], Array]:
+    """Returns ``index -> d s / d x`` of one step, ``(D, F)``, for inputs that are one array.
+
+    Args:
+      cell: any cell.
+      params: its parameters.
+      xs: ``(T, F)``, floats.
+      flow: the flow on the same sequence.
+    """
+
+    def one_step(x, flat, rest, flags):
+        return flow.advance(flat, rest, (cell.parts.project(params, x), *flags))[0]
+
+    one_step = accurate(one_step)
+
+    def at(index):
+        state, rest, (_, *flags) = flow.at(index)
+        return jax.jacrev(one_step)(xs[index], state, rest, flags)
+
+    return at
+
+
+def over_batch(function: Callable, cell, params, xs, state, mask, resets, *extra, out_axes, by):
+    """Applies a function of one sequence to every sequence of a batch.
+
+    Args:
+      function: ``(xs, state, mask, resets, *extra) -> result`` without batch axes.
+      cell: the cell, for the checks.
+      params: its parameters.
+      xs: ``(T, *batch, ...)``.
+      state: the state to start from, or None.
+      mask: bool ``(T, *batch)`` or None.
+      resets: bool ``(T, *batch)`` or None.
+      *extra: further trees of arrays ``(T, *batch, ...)``.
+      out_axes: where the batch axes go in the result, a tree as for `jax.vmap`.
+      by: the function the user called.
+
+    Returns:
+      The result, computed with matrix products of precision "highest".
+    """
+    with jax.default_matmul_precision("highest"):
+        sequence = read_sequence(cell, xs, mask, resets, by=by)
+        state = read_state(cell, params, sequence, state, by=by)
+        for _ in sequence.batch_shape:
+            function = jax.vmap(function, (1, 0, 1, 1, *[1] * len(extra)), out_axes)
+        return function(sequence.xs, state, sequence.mask, sequence.resets, *extra)
+
+
+def trim(tree: Any, start: int, stop: int) -> Any:
+    """Cuts every leaf of a tree to the steps from `start` to `stop`; None stays None."""
+    return jax.tree.map(lambda leaf: leaf[start:stop], tree)

@@ -1,0 +1,63 @@
+"""The nouns of the task package: a batch, a task, and a row of the table of tasks."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+__all__ = ["Batch", "Task", "TaskEntry"]
+
+
+class Batch(NamedTuple):
+    """Hold one batch of sequences, time-major.
+
+    Attributes:
+        xs: inputs, float `(T, B, F)`, or int32 tokens `(T, B)`.
+        targets: float `(T, B, O)`, or int32 `(T, B)`.
+        mask: bool `(T, B)`, True where the target counts in the loss; always an array.
+    """
+
+    xs: jax.Array
+    targets: jax.Array
+    mask: jax.Array
+
+
+class Task(NamedTuple):
+    """Hold a source of batches together with the facts a model and a report need.
+
+    Attributes:
+        name: the name in `TASKS`.
+        kind: `"tokens"` (int inputs, int targets), `"classification"` (float inputs, int
+            targets) or `"regression"` (float inputs, float targets).
+        input_size: features per step, or the vocabulary size for tokens.
+        output_size: outputs per step: features, or the number of classes.
+        sample: `(key) -> Batch`, a pure function that jit accepts, as callee and as argument.
+        stream: `(step) -> Batch`, or None. Window `step` of `batch_size` parallel streams: window
+            `step + 1` continues window `step`, row of the batch by row, so a state can be
+            carried over. It wraps after `info["stream_steps"]` windows; reset the state there.
+        info: facts as JSON types: source, sizes, `baseline_loss`, and for data the licence and
+            the `sha256` of the raw bytes.
+    """
+
+    name: str
+    kind: str
+    input_size: int
+    output_size: int
+    sample: Callable[[jax.Array], Batch]
+    stream: Callable[[jax.Array | int], Batch] | None
+    info: dict[str, Any]
+
+
+class TaskEntry(NamedTuple):
+    """Describe one row of `TASKS`, the table that the command line reads.
+
+    Attributes:
+        make: `make(*, length, batch_size) -> Task`; with `takes_path` also
+            `make(path=None, *, length, batch_size)`.
+        takes_path: whether `make` reads a file of the user's.
+        summary: one line for a list of tasks.
+    """
+
+    make: Callable[..., Task]
+    takes_path: bool
+    summary: str

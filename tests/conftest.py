@@ -1,0 +1,22 @@
+"""Shared by all tests: two virtual CPU devices, and the fixtures `key` and `x64`."""
+
+from collections.abc import Iterator
+
+import jax
+import pytest
+
+# Before anything starts a backend; sharding tests need a second device, the others ignore it.
+jax.config.update("jax_num_cpu_devices", 2)
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A random key, the same in every test."""
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Runs the whole test in double precision."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,31 @@
+"""Every example in a docstring of jaxrnn runs and prints what it says."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import jaxrnn
+
+MODULES = sorted(
+    {"jaxrnn"}
+    | {
+        module.name
+        for module in pkgutil.walk_packages(jaxrnn.__path__, "jaxrnn.")
+        if not module.name.endswith(".__main__")  # importing it would run the command
+    }
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_doctests(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # an example that writes a file writes it here
+    module = importlib.import_module(name)
+    result = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    assert result.failed == 0, f"{result.failed} of {result.attempted} examples of {name} fail"
+
+
+def test_an_example_that_is_wrong_fails():
+    test = doctest.DocTestParser().get_doctest(">>> 1 + 1\n3\n", {}, "wrong", None, 0)
+    assert doctest.DocTestRunner(verbose=False).run(test, out=lambda _: None).failed == 1
