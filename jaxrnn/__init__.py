@@ -1,5 +1,8 @@
 """Recurrent networks as pure functions, and how gradients flow through them."""
 
+from jaxrnn import analysis as analysis
+from jaxrnn import tasks as tasks
+from jaxrnn import train as train
 from jaxrnn._version import __version__ as __version__
 from jaxrnn.cells import CELLS as CELLS
 from jaxrnn.cells import CellEntry as CellEntry
@@ -55,6 +58,7 @@ __all__ = [
     "Structure",
     "UnrollFn",
     "__version__",
+    "analysis",
     "bidirectional",
     "checkpointed",
     "dropout",
@@ -73,6 +77,8 @@ __all__ = [
     "seed_dropout",
     "select_unroll",
     "stack",
+    "tasks",
+    "train",
     "trajectory",
     "truncated",
     "unroll",

@@ -53,9 +53,9 @@ def fit_rate(log_norms: Array) -> tuple[Array, Array]:
       log_norms: ``(T,)`` in nats.
 
     Returns:
-      ``(rate, stderr)`` in nats per step. The rate is ``-inf`` and its error NaN where a log norm is
-      ``-inf``: no exponential describes an exact zero. With one lag the rate is that log norm, with
-      fewer than three the error is NaN.
+      ``(rate, stderr)`` in nats per step. The rate is ``-inf`` and its error NaN where a log norm
+      is ``-inf``: no exponential describes an exact zero. With one lag the rate is that log norm,
+      with fewer than three the error is NaN.
 
     Reference:
       S. Durlauf, P. Phillips, "Trends versus random walks in time series analysis", 1988 (the
@@ -107,8 +107,8 @@ def gradient_decay(
       params: its parameters.
       xs: ``(T, *batch, features)``.
       state: the state to start from; ``cell.initial_state`` if not given.
-      mask: bool ``(T, *batch)`` or None. A masked step's Jacobian is the identity, so padding at the
-        end counts as lags over which nothing changes: measure sequences without it.
+      mask: bool ``(T, *batch)`` or None. A masked step's Jacobian is the identity, so padding at
+        the end counts as lags over which nothing changes: measure sequences without it.
       resets: bool ``(T, *batch)`` or None. Across a reset the Jacobian is exactly zero.
       norm: "spectral" (largest singular value) or "frobenius".
       num_probes: pull this many random rows back in place of the D unit rows: an unbiased estimate

@@ -39,8 +39,8 @@ def jacobians(
     """Returns the Jacobian of every step along a trajectory.
 
     Entry t is ``d s_{t+1} / d s_t``, rows the new state, columns the old, so the product over time
-    is ``J[T-1] @ ... @ J[0]``. The state is ravelled in the order of `jax.flatten_util.ravel_pytree`
-    (for an LSTM h before c); D is its size without batch.
+    is ``J[T-1] @ ... @ J[0]``. The state is ravelled in the order of
+    `jax.flatten_util.ravel_pytree` (for an LSTM h before c); D is its size without batch.
 
     Args:
       cell: any cell.
@@ -186,7 +186,7 @@ def jacobian_product(
     start, stop = _check_range(start, stop, num_steps)
 
     def one(xs, state, mask, resets):
-        # At least one step, so that a trajectory exists; the product below takes none if none is due.
+        # At least one step, so that a trajectory exists, even if the product takes none.
         sequence = trim((xs, mask, resets), 0, max(stop, 1))
         flow = read_flow(cell, params, sequence[0], state, *sequence[1:], by=by)
         eye = jnp.eye(flow.states.shape[1], dtype=flow.states.dtype)

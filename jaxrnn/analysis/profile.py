@@ -41,8 +41,8 @@ def loss_gradient_profile(
 
     ``dL / d s_t`` is the derivative with respect to the state handed from step t to step t + 1: all
     that reaches it from steps t + 1 to T. The output of step t is computed in the step that makes
-    s_t and is not counted, so at time T, which no later step reads, the gradient is zero (``-inf``).
-    At time 0 it is what `jax.grad` gives for the initial state.
+    s_t and is not counted, so at time T, which no later step reads, the gradient is zero
+    (``-inf``). At time 0 it is what `jax.grad` gives for the initial state.
 
     Args:
       loss_fn: ``ys -> scalar``, ys ``(T, *batch, ...)`` as `jaxrnn.unroll` returns; a readout and

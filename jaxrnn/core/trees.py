@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxrnn.core.types import Array, Input
 
-__all__ = ["batch_shape_of", "global_norm", "mask_zero", "num_parameters", "select", "spread"]
+__all__ = ["batch_shape_of", "mask_zero", "num_parameters", "select", "spread"]
 
 
 def spread(flags: Array, leaf: Array) -> Array:
@@ -48,17 +48,6 @@ def batch_shape_of(x: Input) -> tuple[int, ...]:
     """
     leaf = jax.tree.leaves(x)[0]
     return leaf.shape if jnp.issubdtype(leaf.dtype, jnp.integer) else leaf.shape[:-1]
-
-
-def global_norm(tree) -> Array:
-    """Returns the Euclidean norm over all leaves, computed with the largest entry divided out.
-
-    Unlike a plain sum of squares it does not overflow while the entries themselves are finite.
-    """
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.size]
-    top = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in leaves]))
-    scale = jnp.where((top > 0) & jnp.isfinite(top), top, jnp.ones_like(top))
-    return scale * jnp.sqrt(sum(jnp.sum(jnp.square(jnp.abs(leaf / scale))) for leaf in leaves))
 
 
 def num_parameters(params) -> int:

@@ -1,5 +1,6 @@
 """The layer: a sequence-level tuple of pure functions, and the layer made of one cell."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -41,11 +42,13 @@ class Layer(NamedTuple):
     apply: ApplyFn
 
 
-class SizedInit(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class SizedInit:
     """An `init` that can be told the number of its input's features: ``init(key, input_size)``.
 
     A layer such as `readout`, whose input size is that of the layer before it, has such an init,
-    and so has every layer made of layers; `stack` works the sizes out.
+    and so has every layer made of layers; `stack` works the sizes out. It is no tuple because
+    `jax.jit` keys its caches on weak references, which a tuple has not.
 
     Attributes:
       make: ``(key, input_size or None) -> params``.

@@ -1,0 +1,156 @@
+"""The training loop: chunks of jitted steps, with a word to the caller between chunks."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxrnn.core.checks import check_size
+from jaxrnn.core.types import Key, Params, State
+from jaxrnn.train.step import Metrics, TrainState, init, make_step
+
+__all__ = ["FitResult", "fit", "sampled"]
+
+
+class FitResult(NamedTuple):
+    """What `fit` returns.
+
+    Attributes:
+      state: the training state after the last step; ``state.params`` are the parameters.
+      metrics: NumPy arrays ``(steps,)``.
+    """
+
+    state: TrainState
+    metrics: Metrics
+
+
+def _draw(sample, key, step):
+    return sample(jax.random.fold_in(key, step))
+
+
+def sampled(sample: Callable[[Key], Any], key: Key) -> Callable[[Any], Any]:
+    """Makes the batch of each step from a function of a key, such as ``task.sample``.
+
+    Args:
+      sample: ``(key) -> batch``, pure; a `jax.tree_util.Partial` keeps its data out of the compiled
+        program.
+      key: step i draws with ``fold_in(key, i)``, so that any step's batch can be made again.
+
+    Returns:
+      ``(step) -> batch``, for `fit`.
+
+    Example:
+      >>> import jax
+      >>> batch_fn = sampled(lambda key: jax.random.normal(key, (3,)), jax.random.key(0))
+      >>> batch_fn(7).shape
+      (3,)
+    """
+    if not isinstance(sample, jax.tree_util.Partial):
+        sample = jax.tree_util.Partial(sample)
+    return jax.tree_util.Partial(_draw, sample, key)
+
+
+def _make_chunk(step, size: int):
+    """Compiles up to `size` steps as one loop; how many is an argument, so one program serves."""
+
+    @jax.jit
+    def run_chunk(train_state, batch_fn, count):
+        _, spec = jax.eval_shape(step, train_state, jax.eval_shape(batch_fn, train_state.step))
+        empty = jax.tree.map(lambda leaf: jnp.zeros((size, *leaf.shape), leaf.dtype), spec)
+
+        def body(index, carry):
+            train_state, kept = carry
+            train_state, metrics = step(train_state, batch_fn(train_state.step))
+            return train_state, jax.tree.map(lambda k, m: k.at[index].set(m), kept, metrics)
+
+        return jax.lax.fori_loop(0, count, body, (train_state, empty))
+
+    return run_chunk
+
+
+def _check_skipped(skipped: np.ndarray, in_row: int, first: int, limit: int) -> int:
+    """Returns the number of steps skipped in a row at the end; raises at the limit."""
+    for index, one in enumerate(skipped):
+        in_row = in_row + 1 if one else 0
+        if in_row == limit:
+            start = first + index - limit + 1
+            msg = (
+                f"fit: got a non-finite loss or gradient at step {start} and at each of the "
+                f"{limit} steps from there to step {first + index}; expected finite values; lower "
+                "the learning rate, clip with clip_norm=1.0, or look at the batch of step "
+                f"{start} with batch_fn({start})"
+            )
+            raise FloatingPointError(msg)
+    return in_row
+
+
+def fit(
+    loss_fn: Callable[..., Any],
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    batch_fn: Callable[[Any], Any],
+    *,
+    steps: int,
+    clip_norm: float | None = 1.0,
+    carried: State | None = None,
+    chunk: int = 25,
+    max_skipped: int = 10,
+    on_chunk: Callable[[int, Metrics], Any] | None = None,
+) -> FitResult:
+    """Trains for a number of steps.
+
+    Steps run in jitted chunks without a word from Python inside; between chunks the metrics come
+    back, `on_chunk` is called, and non-finite steps are looked at.
+
+    Args:
+      loss_fn: ``(params, batch) -> loss``; with `carried`, ``(params, batch, carried) -> (loss,
+        carried)``: stateful truncated training over a stream, with ``batch_fn=task.stream``.
+      params: the parameters to start from; they are not changed.
+      optimizer: any optax transformation.
+      batch_fn: ``(step) -> batch``, pure and traceable; step is an int32 counting from 0. See
+        `sampled`. As a `jax.tree_util.Partial` its data are arguments of the compiled program.
+      steps: number of steps, at least 1.
+      clip_norm: clip the gradient to this Euclidean norm; None for no clipping.
+      carried: the recurrent state before the first batch of a stream, or None.
+      chunk: steps between two words to the caller.
+      max_skipped: this many non-finite steps in a row end the training with an error.
+      on_chunk: called after each chunk with the number of steps done and that chunk's metrics
+        (NumPy arrays): for a progress bar or a log.
+
+    Returns:
+      The training state and the metrics of every step.
+
+    Raises:
+      FloatingPointError: `max_skipped` steps in a row were not finite; the message names the step.
+      TypeError: a count is not an integer.
+      ValueError: a count is less than 1.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> batch_fn = sampled(lambda key: 3 + jax.random.normal(key, (8,)), jax.random.key(0))
+      >>> result = fit(lambda w, x: jnp.mean((w - x) ** 2), jnp.zeros(()), optax.sgd(0.1), batch_fn,
+      ...              steps=60)
+      >>> bool(abs(result.state.params - 3) < 0.5), result.metrics.loss.shape
+      (True, (60,))
+    """
+    steps = check_size("steps", steps, by="fit")
+    chunk = min(check_size("chunk", chunk, by="fit"), steps)
+    max_skipped = check_size("max_skipped", max_skipped, by="fit")
+    if not isinstance(batch_fn, jax.tree_util.Partial):
+        batch_fn = jax.tree_util.Partial(batch_fn)
+    run_chunk = _make_chunk(make_step(loss_fn, optimizer, clip_norm=clip_norm), chunk)
+    train_state = init(params, optimizer, carried)
+    history, done, in_row = [], 0, 0
+    while done < steps:
+        count = min(chunk, steps - done)
+        train_state, kept = run_chunk(train_state, batch_fn, count)
+        metrics = Metrics(*(np.asarray(leaf)[:count] for leaf in kept))
+        in_row = _check_skipped(metrics.skipped, in_row, done, max_skipped)
+        history.append(metrics)
+        done += count
+        if on_chunk is not None:
+            on_chunk(done, metrics)
+    return FitResult(train_state, jax.tree.map(lambda *parts: np.concatenate(parts), *history))

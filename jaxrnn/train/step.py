@@ -1,0 +1,144 @@
+"""One training step: gradients, clipping, the optimiser, and what to do with a non-finite one."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxrnn.core.types import Array, Params, State
+
+__all__ = ["Metrics", "TrainState", "init", "make_step"]
+
+
+class TrainState(NamedTuple):
+    """Everything that a training step changes.
+
+    Attributes:
+      params: the parameters.
+      opt_state: the optimiser's state.
+      carried: the recurrent state handed from batch to batch of a stream, or None.
+      step: int32, the number of steps taken, skipped ones included.
+      skipped: int32, the number of steps skipped because loss or gradient was not finite.
+    """
+
+    params: Params
+    opt_state: Any
+    carried: State | None
+    step: Array
+    skipped: Array
+
+
+class Metrics(NamedTuple):
+    """What one step reports; over many steps each is an array ``(steps,)``.
+
+    Attributes:
+      loss: the loss before the step.
+      grad_norm: Euclidean norm of the whole gradient before clipping.
+      clipped: bool, whether the norm was above the clipping threshold.
+      skipped: bool, whether the step was skipped because loss or gradient was not finite.
+    """
+
+    loss: Array
+    grad_norm: Array
+    clipped: Array
+    skipped: Array
+
+    @property
+    def clip_fraction(self) -> float:
+        """The fraction of steps that were clipped."""
+        return float(jnp.mean(self.clipped))
+
+
+def init(
+    params: Params, optimizer: optax.GradientTransformation, carried: State | None = None
+) -> TrainState:
+    """Makes the state that training starts from.
+
+    Args:
+      params: tree of parameters.
+      optimizer: any optax transformation.
+      carried: a recurrent state, to train over a stream: the loss then gets it and returns the
+        next one.
+
+    Returns:
+      The training state at step 0.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> init({"w": jnp.ones(3)}, optax.adam(1e-3)).step.item()
+      0
+    """
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(params, optimizer.init(params), carried, zero, zero)
+
+
+def make_step(
+    loss_fn: Callable[..., Any],
+    optimizer: optax.GradientTransformation,
+    *,
+    clip_norm: float | None = None,
+) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
+    """Makes a pure training step, ready for `jax.jit`.
+
+    A step whose loss or gradient norm is not finite is skipped: parameters, optimiser and carried
+    state stay as they were, and it is counted.
+
+    Args:
+      loss_fn: ``(params, batch) -> loss``; where the training state carries a recurrent state,
+        ``(params, batch, carried) -> (loss, carried)``. No gradient flows into the carried state of
+        the step before.
+      optimizer: any optax transformation; the one given to `init`.
+      clip_norm: scale the gradient down to this Euclidean norm where it is longer
+        (`optax.clip_by_global_norm`); no clipping if not given.
+
+    Returns:
+      ``(train_state, batch) -> (train_state, metrics)``.
+
+    Raises:
+      ValueError: `clip_norm` is not positive; at the call, the loss is not a scalar.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> optimizer = optax.sgd(0.1)
+      >>> step = jax.jit(make_step(lambda w, x: jnp.sum((w - x) ** 2), optimizer, clip_norm=1.0))
+      >>> state, metrics = step(init(jnp.zeros(2), optimizer), jnp.array([3.0, 4.0]))
+      >>> metrics.grad_norm.item(), metrics.clipped.item()
+      (10.0, True)
+
+    Reference:
+      R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks",
+      2013, algorithm 1 (clipping the norm).
+    """
+    if clip_norm is not None and not clip_norm > 0:
+        msg = f"make_step: got clip_norm={clip_norm}; expected a positive norm, or None"
+        raise ValueError(msg)
+
+    def checked_loss(params, batch, carried):
+        if carried is None:
+            loss, after = loss_fn(params, batch), None
+        else:
+            loss, after = loss_fn(params, batch, carried)
+        if jnp.shape(loss) != ():
+            msg = f"make_step: got a loss of shape {jnp.shape(loss)}; expected a scalar"
+            raise ValueError(msg)
+        return loss, after
+
+    def step(train_state, batch):
+        params, opt_state, carried, count, skipped = train_state
+        gradient = jax.value_and_grad(checked_loss, has_aux=True)
+        (loss, after), grads = gradient(params, batch, carried)
+        grad_norm = optax.global_norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        clipped = jnp.zeros((), bool)
+        if clip_norm is not None:
+            clipped = finite & (grad_norm > clip_norm)
+            grads, _ = optax.clip_by_global_norm(clip_norm).update(grads, optax.EmptyState())
+        updates, new_opt_state = optimizer.update(grads, opt_state, params)
+        new = (optax.apply_updates(params, updates), new_opt_state, after)
+        kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, (params, opt_state, carried))
+        train_state = TrainState(*kept, count + 1, skipped + ~finite)
+        return train_state, Metrics(loss, grad_norm, clipped, ~finite)
+
+    return step
