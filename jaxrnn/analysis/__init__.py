@@ -6,7 +6,10 @@ computes matrix products in full precision and derivatives of saturated gates ac
 """
 
 from jaxrnn.analysis.accurate import accurate as accurate
+from jaxrnn.analysis.bounds import Bounds as Bounds
+from jaxrnn.analysis.bounds import bounds as bounds
 from jaxrnn.analysis.decay import GradientDecay as GradientDecay
+from jaxrnn.analysis.decay import fit_rate as fit_rate
 from jaxrnn.analysis.decay import gradient_decay as gradient_decay
 from jaxrnn.analysis.jacobians import JacobianProduct as JacobianProduct
 from jaxrnn.analysis.jacobians import input_jacobians as input_jacobians
@@ -16,10 +19,13 @@ from jaxrnn.analysis.profile import LossGradientProfile as LossGradientProfile
 from jaxrnn.analysis.profile import loss_gradient_profile as loss_gradient_profile
 
 __all__ = [
+    "Bounds",
     "GradientDecay",
     "JacobianProduct",
     "LossGradientProfile",
     "accurate",
+    "bounds",
+    "fit_rate",
     "gradient_decay",
     "input_jacobians",
     "jacobian_product",

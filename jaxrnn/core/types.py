@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+import chex
 import jax
 
 __all__ = [
@@ -19,14 +20,14 @@ __all__ = [
 
 Array = jax.Array
 Key = jax.Array
-Params = Any
+Params = chex.ArrayTree
 """Pytree of arrays."""
-State = Any
+State = chex.ArrayTree
 """Pytree of arrays, each ``(*batch, ...)``: what one step hands to the next."""
-Input = Any
+Input = chex.ArrayTree
 """Pytree of arrays: one step's input, each float leaf ``(*batch, features)``, each integer leaf
 (a token) ``(*batch,)``."""
-Output = Any
+Output = chex.ArrayTree
 """Pytree of arrays, each ``(*batch, ...)``."""
 
 

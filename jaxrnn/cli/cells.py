@@ -1,0 +1,45 @@
+"""`jaxrnn cells`: the table of cells, and one cell's page."""
+
+import argparse
+import textwrap
+
+from jaxrnn.cells import CELLS
+from jaxrnn.cli.report import format_table
+from jaxrnn.core.checks import unknown_name
+from jaxrnn.kernels import select_unroll
+
+__all__ = ["add_arguments", "cell_rows", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("name", nargs="?", metavar="NAME", help="show one cell in full")
+
+
+def cell_rows() -> tuple[list[str], list[list[str]]]:
+    """Returns the header and the rows of the table of cells, as text."""
+    rows = [
+        [name, entry.structure, entry.state, entry.parameters, entry.paper]
+        for name, entry in CELLS.items()
+    ]
+    return ["cell", "structure", "state", "parameters", "paper"], rows
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Runs the command."""
+    if arguments.name is None:
+        header, rows = cell_rows()
+        print(format_table(header, rows, left=len(header)))
+        return
+    if arguments.name not in CELLS:
+        raise unknown_name("cell", arguments.name, CELLS)
+    entry = CELLS[arguments.name]
+    cell = entry.make(3, 5)
+    print(f"{arguments.name}: {entry.paper}\n")
+    print(textwrap.indent(entry.equations, "  "))
+    print(f"\nstructure   {entry.structure}")
+    print(f"state       {entry.state}")
+    print(f"parameters  {entry.parameters}  (I inputs, H hidden units)")
+    print(f"defaults    {entry.defaults}")
+    print(f"compared    {entry.provenance}")
+    print(f"unroll      {select_unroll(cell).__name__} (chosen here by select_unroll)")

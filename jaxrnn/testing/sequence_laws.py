@@ -1,0 +1,320 @@
+"""Laws of a cell over time."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.core.trees import mask_zero, select
+from jaxrnn.core.types import UnrollFn
+from jaxrnn.testing.law import as_given, in_double, require
+from jaxrnn.testing.probe import (
+    Flags,
+    Probe,
+    compare,
+    inexact,
+    inner,
+    make_flags,
+    merge,
+    weights,
+)
+from jaxrnn.unrolls import checkpointed, trajectory, truncated, unroll
+
+__all__ = [
+    "adjoint_identity",
+    "agrees_with_unroll",
+    "batch_is_vmap",
+    "gradient_is_finite_difference",
+    "halves_make_the_whole",
+    "library_unrolls",
+    "no_retrace",
+    "padding_never_matters",
+    "resets_separate",
+    "trajectory_is_the_states",
+    "unroll_is_the_loop",
+    "unrolls_agree",
+]
+
+
+@in_double
+def batch_is_vmap(probe):
+    """A batch gives what `jax.vmap` over its sequences gives."""
+    batched = probe.run(unroll, probe.params, probe.xs, probe.state)
+
+    def one(xs, state):
+        state, ys = unroll(probe.cell, probe.params, xs, state)
+        return state, ys
+
+    each = one
+    for _ in probe.batch_shape:
+        each = jax.vmap(each, in_axes=(1, 0), out_axes=(0, 1))
+    compare(
+        batched,
+        jax.jit(each)(probe.xs, probe.state),
+        "(state, ys) of a batch",
+        "the step mixes the sequences of a batch, as a mean or a product over axis 0 does; write "
+        "it for the last axes (axis=-1)",
+    )
+
+
+def _loop(probe, flags):
+    """Runs the cell by calling its step in a Python loop: all states and all outputs."""
+    state, states, ys = probe.state, [probe.state], []
+    initial = probe.cell.initial_state(probe.params, probe.batch_shape)
+    for t in range(probe.num_steps):
+        x = probe.x(t)
+        if flags.resets is not None:
+            state = select(flags.resets[t], initial, state)
+        if flags.mask is not None:
+            x = mask_zero(flags.mask[t], x)
+        new, y = probe.step(probe.params, state, x)
+        if flags.mask is not None:
+            new, y = select(flags.mask[t], new, state), mask_zero(flags.mask[t], y)
+        state = new
+        states.append(state)
+        ys.append(y)
+    return tuple(jax.tree.map(lambda *leaves: jnp.stack(leaves), *part) for part in (states, ys))
+
+
+@in_double
+def unroll_is_the_loop(probe):
+    """`unroll` gives what a Python loop of the step gives."""
+    for kind in ("plain", "both"):
+        flags = make_flags(probe, kind)
+        states, ys = _loop(probe, flags)
+        compare(
+            probe.run(unroll, probe.params, probe.xs, probe.state, flags),
+            (jax.tree.map(lambda leaf: leaf[-1], states), ys),
+            f"(state, ys) of unroll ({kind})",
+            "the step is not a pure function of its arguments: it counts its calls or reads a "
+            "global; or the structure's phases depend on the order of the steps",
+        )
+
+
+@in_double
+def trajectory_is_the_states(probe):
+    """Entry t of `trajectory` is the state after t steps."""
+    for kind in ("plain", "both"):
+        flags = make_flags(probe, kind)
+        compare(
+            probe.run(trajectory, probe.params, probe.xs, probe.state, flags),
+            _loop(probe, flags)[0],
+            f"trajectory ({kind})",
+            "the step is not a pure function of its arguments",
+        )
+
+
+@in_double
+def halves_make_the_whole(probe):
+    """Running on from a state gives what running through gives."""
+    half = probe.num_steps // 2
+
+    def two(cell, params, xs, state, **flags):
+        first, second = (
+            jax.tree.map(lambda leaf, part=part: leaf[part], xs)
+            for part in (slice(half), slice(half, None))
+        )
+        state, ys = unroll(cell, params, first, state, **flags)
+        state, zs = unroll(cell, params, second, state, **flags)
+        return state, jax.tree.map(lambda y, z: jnp.concatenate([y, z]), ys, zs)
+
+    arguments = probe.params, probe.xs, probe.state
+    compare(
+        probe.run(two, *arguments),
+        probe.run(unroll, *arguments),
+        "(state, ys) of two halves",
+        "something besides the state passes from step to step, or the step depends on the time",
+    )
+
+
+def library_unrolls(num_steps: int) -> dict[str, UnrollFn]:
+    """Returns the library's unrolls that equal `unroll` on `num_steps` steps, by name."""
+    third = -(-num_steps // 3)
+    return {
+        "unroll_factor": functools.partial(unroll, unroll_factor=2),
+        "truncated": truncated(unroll, num_steps),
+        "truncated_every": truncated(unroll, 3 * third, third),
+        "checkpointed": checkpointed(unroll, 4),
+        "checkpointed_sqrt": checkpointed(unroll),
+    }
+
+
+def agrees_with_unroll(probe: Probe, name: str, run: UnrollFn, kind: str) -> None:
+    """Raises unless `run` equals `unroll` in value and gradient; `kind` as for `make_flags`."""
+    arguments = probe.params, probe.xs, probe.state, make_flags(probe, kind)
+    got, expected = probe.pull(run, *arguments), probe.pull(unroll, *arguments)
+    cause = (
+        "the step is not a pure function of its arguments, or the unroll is wrong; if the other "
+        "laws hold without this one (skip=['unrolls_agree']), it is the unroll"
+    )
+    compare(got[0], expected[0], f"(state, ys) of {name} ({kind})", cause)
+    compare(got[1], expected[1], f"gradient of {name} ({kind}) ", cause)
+
+
+@in_double
+def unrolls_agree(probe):
+    """Every other unroll gives the values and gradients of `unroll`, with masks and resets."""
+    for name, run in (library_unrolls(probe.num_steps) | dict(probe.unrolls)).items():
+        agrees_with_unroll(probe, name, run, "both")
+
+
+@in_double
+def padding_never_matters(probe):
+    """Padding holds the state, outputs zeros, and its content reaches no value or gradient."""
+    mask = np.array(make_flags(probe, "mask").mask)
+    last = (slice(None), *(-1 for _ in probe.batch_shape))
+    mask[last] = False  # a sequence of length 0
+    mask = jnp.asarray(mask)
+
+    def fill(leaf, garbage):
+        where = mask.reshape(mask.shape + (1,) * (leaf.ndim - mask.ndim))
+        return jnp.where(where, leaf, jnp.asarray(garbage).astype(leaf.dtype))
+
+    def poison(leaf):
+        tokens = jnp.issubdtype(leaf.dtype, jnp.integer)
+        return fill(leaf, jnp.iinfo(leaf.dtype).max if tokens else jnp.nan)
+
+    cause = (
+        "the step or its derivative is not finite at an input of zeros, which stand for padding "
+        "(a norm, a logarithm, a division by the input)"
+    )
+    flags = Flags(mask)
+    ones = jax.tree.map(lambda leaf: fill(leaf, 1), probe.xs)
+    nans = jax.tree.map(poison, probe.xs)
+    expected, slopes = probe.pull(unroll, probe.params, ones, probe.state, flags)
+    (after, ys), again = probe.pull(unroll, probe.params, nans, probe.state, flags)
+    compare((after, ys), expected, "(state, ys) with NaN in the padding", cause, rtol=1e-12)
+    compare(again, slopes, "gradient with NaN in the padding ", cause, rtol=1e-12)
+    zeros = jax.tree.map(lambda leaf: fill(leaf, 0), again["xs"])
+    compare(again["xs"], zeros, "gradient of padded inputs", cause, rtol=0)
+    compare(ys, mask_zero(mask, ys), "outputs on padding", cause, rtol=0)
+    initial = probe.cell.initial_state(probe.params, probe.batch_shape)
+    fresh, _ = probe.run(unroll, probe.params, nans, None, flags)
+    empty = jax.tree.map(lambda leaf: leaf[last[1:]], ((after, probe.state), (fresh, initial)))
+    for got, first in empty:
+        compare(got, first, "state of an empty sequence", "initial_state is not pure", rtol=0)
+    _lengths(probe)
+
+
+def _lengths(probe):
+    """A padded sequence ends where the sequence alone ends."""
+    half = probe.num_steps // 2
+    mask = jnp.broadcast_to(
+        jnp.arange(probe.num_steps).reshape((-1,) + (1,) * len(probe.batch_shape)) < half,
+        (probe.num_steps, *probe.batch_shape),
+    )
+    got = probe.run(unroll, probe.params, probe.xs, probe.state, Flags(mask))
+    states, ys = _loop(probe, Flags())
+    expected = (
+        jax.tree.map(lambda leaf: leaf[half], states),
+        mask_zero(mask, ys),
+    )
+    compare(got, expected, "(state, ys) of a padded sequence", "the step is not pure")
+
+
+@in_double
+def resets_separate(probe):
+    """Sequences packed end to end with resets give what each gives alone, gradients included."""
+    half = probe.num_steps // 2
+    steps = jnp.arange(probe.num_steps).reshape((-1,) + (1,) * len(probe.batch_shape))
+    shape = (probe.num_steps, *probe.batch_shape)
+    resets = jnp.broadcast_to((steps == 0) | (steps == half), shape)
+
+    def separate(cell, params, xs, state, **flags):
+        del state, flags
+        runs = [
+            unroll(cell, params, jax.tree.map(lambda leaf, part=part: leaf[part], xs))
+            for part in (slice(half), slice(half, None))
+        ]
+        ys = jax.tree.map(lambda y, z: jnp.concatenate([y, z]), runs[0][1], runs[1][1])
+        return runs[1][0], ys
+
+    arguments = probe.params, probe.xs, probe.state, Flags(resets=resets)
+    got, expected = probe.pull(unroll, *arguments), probe.pull(separate, *arguments)
+    cause = "something besides the state passes from step to step"
+    compare(got[0], expected[0], "(state, ys) of packed sequences", cause)
+    compare(got[1], expected[1], "gradient of packed sequences ", cause)
+
+
+@as_given
+def no_retrace(probe):
+    """Running on from the state that the first call returned compiles nothing anew."""
+    traces = []
+
+    @jax.jit
+    def run(params, xs, state):
+        traces.append(state)
+        return unroll(probe.cell, params, xs, state)
+
+    state = probe.cell.initial_state(probe.params, probe.batch_shape)
+    for _ in range(2):
+        state, _ = run(probe.params, probe.xs, state)
+    require(
+        len(traces) == 1,
+        f"{len(traces)} traces of two calls, the second with the state that the first returned",
+        "1",
+        "initial_state makes a leaf of weak type or a Python number; give it a dtype, as in "
+        "jnp.zeros(shape, dtype)",
+    )
+
+
+def _directions(probe, tree, count):
+    """Yields trees like the floating part of `tree`, of standard normal numbers."""
+    random = np.random.default_rng(np.asarray(jax.random.key_data(probe.key)))
+    for _ in range(count):
+        yield jax.tree.map(
+            lambda leaf: jnp.asarray(random.standard_normal(leaf.shape), leaf.dtype), inexact(tree)
+        )
+
+
+@in_double
+def gradient_is_finite_difference(probe):
+    """The gradient along random directions is the central difference of the values."""
+    primals = {"params": probe.params, "xs": probe.xs, "state": probe.state}
+    _, slopes = probe.pull(unroll, **primals)
+
+    @jax.jit
+    def value(floats, direction, size):
+        moved = jax.tree.map(lambda x, v: x + size * v, floats, direction)
+        out = inexact(unroll(probe.cell, **merge(moved, primals)))
+        return inner(weights(out), out)
+
+    size = 1e-6
+    floats = inexact(primals)
+    for direction in _directions(probe, primals, 3):
+        slope = (value(floats, direction, size) - value(floats, direction, -size)) / (2 * size)
+        got = float(inner(slopes, direction))
+        scale = sum(np.sum(np.abs(leaf)) for leaf in jax.tree.leaves(slopes))
+        require(
+            abs(got - slope) <= 1e-6 * (1e-3 + scale),
+            f"slope {got:.9g} by reverse mode",
+            f"{slope:.9g} by central differences",
+            "a custom derivative (jax.custom_jvp, custom_vjp, stop_gradient) is wrong, or the step "
+            "jumps (round, argmax, a comparison)",
+        )
+
+
+@in_double
+def adjoint_identity(probe):
+    """Forward and reverse mode are transposes: ``<u, J v> == <J^T u, v>``."""
+    primals = {"params": probe.params, "xs": probe.xs, "state": probe.state}
+    _, slopes = probe.pull(unroll, **primals)
+
+    @jax.jit
+    def forward(direction):
+        def outputs(floats):
+            return inexact(unroll(probe.cell, **merge(floats, primals)))
+
+        out, pushed = jax.jvp(outputs, (inexact(primals),), (direction,))
+        return inner(weights(out), pushed)
+
+    for direction in _directions(probe, primals, 2):
+        got, expected = float(inner(slopes, direction)), float(forward(direction))
+        scale = sum(np.sum(np.abs(leaf)) for leaf in jax.tree.leaves(slopes))
+        require(
+            abs(got - expected) <= 1e-10 * (1e-3 + scale),
+            f"<J^T u, v> = {got:.12g}",
+            f"<u, J v> = {expected:.12g}",
+            "a custom derivative has a forward and a reverse rule that disagree",
+        )

@@ -1,0 +1,131 @@
+"""Laws of one step."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.core.structure import Linear
+from jaxrnn.testing.law import as_given, in_double, require, types
+from jaxrnn.testing.probe import cast, compare, inexact
+from jaxrnn.unrolls import unroll
+
+__all__ = [
+    "combine_is_associative",
+    "dtypes_flow_through",
+    "init_is_deterministic",
+    "step_keeps_the_state",
+    "witness_is_the_step",
+]
+
+
+@as_given
+def init_is_deterministic(probe):
+    """The same key gives the same parameters and first state, another key other parameters."""
+    cell = probe.cell
+    impure = "init or initial_state reads something besides its arguments, such as a global"
+    compare(cell.init(probe.key), probe.params, "parameters", impure, rtol=0)
+    first, again = (cell.initial_state(probe.params, probe.batch_shape) for _ in range(2))
+    compare(again, first, "initial_state", impure, rtol=0)
+    other = cell.init(jax.random.fold_in(probe.key, 1))
+    leaves = list(zip(jax.tree.leaves(probe.params), jax.tree.leaves(other), strict=True))
+    same = all(np.array_equal(one, two) for one, two in leaves)
+    require(
+        not (leaves and same),
+        "the same parameters from two keys",
+        "other parameters from another key",
+        "init ignores its key",
+    )
+
+
+@as_given
+def step_keeps_the_state(probe):
+    """A step returns a state of the structure, shapes and dtypes it was given, for any batch."""
+    for batch in (probe.batch_shape, ()):
+        state = jax.eval_shape(lambda p, b=batch: probe.cell.initial_state(p, b), probe.params)
+        for leaf in jax.tree.leaves(state):
+            require(
+                leaf.shape[: len(batch)] == batch,
+                f"an initial state of shape {leaf.shape} for batch_shape={batch}",
+                f"{batch} in front",
+                "initial_state ignores its batch_shape",
+            )
+        drop = len(probe.batch_shape) - len(batch)
+        x = jax.tree.map(lambda leaf, n=drop: leaf[(0,) * n], probe.x(0))
+        after, y = jax.eval_shape(probe.cell.step, probe.params, state, x)
+        require(
+            jax.tree.structure(after) == jax.tree.structure(state),
+            f"a state of structure {jax.tree.structure(after)} after a step",
+            str(jax.tree.structure(state)),
+            "step returns its results in another order or container; it returns (state, y)",
+        )
+        require(
+            types(after) == types(state),
+            f"a state {types(after)} after a step",
+            types(state),
+            "a constant or a cast in the step changes the dtype, or a broadcast the shape",
+        )
+        for leaf in jax.tree.leaves(y):
+            require(
+                leaf.shape[: len(batch)] == batch,
+                f"an output of shape {leaf.shape} for batch_shape={batch}",
+                f"{batch} in front",
+                "the step puts another axis before the batch, or sums over it",
+            )
+
+
+@as_given
+def dtypes_flow_through(probe):
+    """The cell runs in bfloat16 and in float64, and float64 stays float64."""
+    cause = "a dtype is written into init, initial_state or step"
+    for dtype in (jnp.bfloat16, jnp.float64):
+        with jax.enable_x64(dtype == jnp.float64):
+            try:
+                out = jax.eval_shape(
+                    lambda params, xs: unroll(probe.cell, params, xs),
+                    *jax.eval_shape(lambda tree, d=dtype: cast(tree, d), (probe.params, probe.xs)),
+                )
+            except (TypeError, ValueError) as error:
+                text = f"{type(error).__name__} with parameters and inputs in {dtype.__name__}: "
+                require(False, text + str(error), "no error", cause)
+            lost = [
+                leaf
+                for leaf in jax.tree.leaves(inexact(out))
+                if dtype == jnp.float64 and leaf.dtype not in (jnp.float64, jnp.complex128)
+            ]
+            require(not lost, f"{types(lost)} from float64", "float64", cause)
+
+
+@in_double
+def witness_is_the_step(probe):
+    """``step == recur(prepare, state, project)`` of the witness."""
+    parts = probe.cell.parts
+    z = parts.project(probe.params, probe.x(0))
+    compare(
+        parts.recur(parts.prepare(probe.params), probe.state, z),
+        probe.step(probe.params, probe.state, probe.x(0)),
+        "(state, y) of recur(prepare(params), state, project(params, x))",
+        "step and structure are written apart; make the cell with jaxrnn.from_structure",
+    )
+
+
+@in_double
+def combine_is_associative(probe):
+    """A `Linear` cell's maps compose: in any grouping, and as applying one after the other."""
+    parts = probe.cell.parts
+    if not isinstance(parts, Linear):
+        return
+    a, b, c = (parts.coefficients(probe.params, probe.x(t)) for t in range(3))
+    combine = parts.combine
+    cause = "combine takes its arguments in the other order: the first map is applied first"
+    compare(
+        combine(combine(a, b), c),
+        combine(a, combine(b, c)),
+        "combine(combine(a, b), c)",
+        "combine is not associative; " + cause,
+    )
+    compare(
+        parts.apply(combine(a, b), probe.state),
+        parts.apply(b, parts.apply(a, probe.state)),
+        "apply(combine(a, b), h)",
+        cause,
+    )
