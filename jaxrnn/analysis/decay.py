@@ -14,6 +14,9 @@ from jaxrnn.core.types import Array, Input, Key, Params, State
 __all__ = ["GradientDecay", "fit_rate", "gradient_decay", "spectral_norm"]
 
 _NORMS = ("frobenius", "spectral")
+# Up to this size LAPACK is faster than repeated squaring; above it LAPACK starts threads, which
+# made it 20 times slower on cores that other processes used too (2 cores, 8 matrices of 128).
+_LAPACK_SIZE = 64
 
 
 class GradientDecay(NamedTuple):
@@ -34,11 +37,41 @@ class GradientDecay(NamedTuple):
     stderr: Array
 
 
+def _leading_vector(gram: Array) -> Array:
+    """Returns the leading eigenvector of a symmetric positive matrix of trace 1."""
+    if gram.shape[0] <= _LAPACK_SIZE:
+        return jnp.linalg.eigh(gram)[1][:, -1]
+    precision = jnp.finfo(gram.dtype)
+
+    def square(carry):
+        count, power, _ = carry
+        new = power @ power
+        new = new / jnp.trace(new)
+        return count + 1, new, jnp.max(jnp.abs(new - power))
+
+    def moves(carry):
+        count, power, change = carry
+        return (count < precision.nmant + 2) & (change > precision.eps * jnp.max(power))
+
+    # k squarings leave an error of at most 2**-k in the eigenvalue, whatever the gaps.
+    power = jax.lax.while_loop(moves, square, (0, gram, jnp.array(jnp.inf, gram.dtype)))[1]
+    vector = power[:, jnp.argmax(jnp.diagonal(power))]
+    return vector / jnp.linalg.norm(vector)
+
+
 def spectral_norm(matrix: Array) -> Array:
-    """Returns the largest singular value of ``(m, n)``, from the smaller Gram matrix."""
-    tall = matrix.shape[0] > matrix.shape[1]
-    gram = matrix.T @ matrix if tall else matrix @ matrix.T
-    return jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(gram)[-1], 0))
+    """Returns the largest singular value of ``(m, n)``, to the dtype's precision.
+
+    Its derivative is that of the singular value, also where others are equal to it.
+    """
+    top = jnp.max(jnp.abs(matrix))
+    scale = jnp.where(top == 0, 1, top)
+    matrix = matrix / scale
+    rows = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    fixed = jax.lax.stop_gradient(rows)
+    gram = fixed @ fixed.T
+    vector = _leading_vector(gram / jnp.where(top == 0, 1, jnp.trace(gram)))
+    return jnp.where(top == 0, 0, scale * jnp.linalg.norm(vector @ rows))
 
 
 def fit_rate(log_norms: Array) -> tuple[Array, Array]:

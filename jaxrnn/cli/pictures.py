@@ -25,6 +25,7 @@ def _png(figure) -> bytes:
 def _decay(reports: Sequence[CellReport], colors) -> bytes:
     """Draws a row of panels a cell: before and after training, on one scale."""
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     rows = len(reports)
     figure = Figure(figsize=(9.2, 2.7 * rows + 0.5), layout="constrained")
@@ -53,12 +54,14 @@ def _decay(reports: Sequence[CellReport], colors) -> bytes:
             lowest.append(-np.nanmax(values) if np.isfinite(values).any() else 0.0)
             axes.set_title(f"{report.name}, {when} training", fontsize=10)
             axes.set_xlabel("lag (steps)" if report is reports[-1] else "")
-            named.update(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+            handles, labels = axes.get_legend_handles_labels()
+            named.update(zip(labels, handles, strict=True))
         # The bound may rise by dozens of powers of ten: it leaves the picture at the top.
         low, high = min(lowest[::2]), -min(lowest[1::2])
         span = max(high - low, 1.0)
         row[0].set_ylim(low - 0.08 * span, high + 0.4 * span)
         row[0].set_ylabel(_STATE)
+    named["measured"] = Line2D([], [], color="0.3", linewidth=1.8)  # each row has its own colour
     figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=4, frameon=False)
     return _png(figure)
 

@@ -46,7 +46,7 @@ def plot_training(
       >>> right.get_xlabel()
       'training step'
     """
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     if axes is None:
         figure, axes = new_axes(2)
@@ -69,6 +69,8 @@ def plot_training(
     left.set_ylabel(loss_label)
     right.set_ylabel("gradient norm before clipping")
     right.set_yscale("log")
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     right.yaxis.set_minor_formatter(NullFormatter())
     for one in axes:
         one.set_xlabel("training step")
