@@ -83,7 +83,9 @@ def output_size(inner: Layer, params: Params, input_size: int | None) -> int | N
         tries = sorted({size for shape in shapes for size in shape})
     else:
         tries = [input_size]
-    floats = [leaf.dtype for leaf in jax.tree.leaves(params) if jnp.issubdtype(leaf, jnp.floating)]
+    floats = [
+        leaf.dtype for leaf in jax.tree.leaves(params) if jnp.issubdtype(leaf.dtype, jnp.floating)
+    ]
     dtype = floats[0] if floats else jnp.result_type(float)
     found = set()
     for size in tries:
