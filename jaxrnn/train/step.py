@@ -129,7 +129,7 @@ def make_step(
         params, opt_state, carried, count, skipped = train_state
         gradient = jax.value_and_grad(checked_loss, has_aux=True)
         (loss, after), grads = gradient(params, batch, carried)
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         clipped = jnp.zeros((), bool)
         if clip_norm is not None:
