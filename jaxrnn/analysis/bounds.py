@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxrnn.analysis.decay import spectral_norm
 from jaxrnn.analysis.flow import over_batch, read_flow
 from jaxrnn.core.cell import Cell
+from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.structure import Gated
 from jaxrnn.core.types import Array, Input, Params, State
 
@@ -54,6 +55,7 @@ def _only_through_product(cell: Cell, params: Params, state: State, x: Input) ->
     return jaxpr.invars[0] not in used
 
 
+@compiled_per_cell()
 def bounds(
     cell: Cell,
     params: Params,

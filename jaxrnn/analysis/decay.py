@@ -9,6 +9,7 @@ from jaxrnn.analysis.flow import over_batch, read_flow
 from jaxrnn.analysis.scaled import log_scale, rescale, scaled
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.checks import check_size, unknown_name
+from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.types import Array, Input, Key, Params, State
 
 __all__ = ["GradientDecay", "fit_rate", "gradient_decay", "spectral_norm"]
@@ -117,6 +118,7 @@ def fit_rate(log_norms: Array) -> tuple[Array, Array]:
     return rate, jnp.where(dead, jnp.nan, stderr)
 
 
+@compiled_per_cell("norm", "num_probes")
 def gradient_decay(
     cell: Cell,
     params: Params,

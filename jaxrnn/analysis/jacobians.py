@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxrnn.analysis.flow import over_batch, read_flow, read_input_flow, trim
 from jaxrnn.analysis.scaled import log_scale, rescale, scaled
 from jaxrnn.core.cell import Cell
+from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.types import Array, Input, Params, State
 from jaxrnn.unrolls.sequence import read_sequence
 
@@ -27,6 +28,7 @@ class JacobianProduct(NamedTuple):
     log_scale: Array
 
 
+@compiled_per_cell()
 def jacobians(
     cell: Cell,
     params: Params,
@@ -74,6 +76,7 @@ def jacobians(
     return over_batch(one, cell, params, xs, state, mask, resets, out_axes=1, by="jacobians")
 
 
+@compiled_per_cell()
 def input_jacobians(
     cell: Cell,
     params: Params,
@@ -138,6 +141,7 @@ def _check_range(start: int, stop: int | None, num_steps: int) -> tuple[int, int
     return start, stop
 
 
+@compiled_per_cell("start", "stop")
 def jacobian_product(
     cell: Cell,
     params: Params,

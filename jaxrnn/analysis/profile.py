@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxrnn.analysis.flow import over_batch, read_flow
 from jaxrnn.analysis.scaled import Scaled, add, log_scale, rescale, scaled
 from jaxrnn.core.cell import Cell
+from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.types import Array, Input, Output, Params, State
 from jaxrnn.unrolls.scan import unroll
 
@@ -27,6 +28,7 @@ class LossGradientProfile(NamedTuple):
     log_norms: Array
 
 
+@compiled_per_cell("loss_fn")
 def loss_gradient_profile(
     loss_fn: Callable[[Output], Array],
     cell: Cell,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.core.cell import Cell
+from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.trees import mask_zero, select
 from jaxrnn.core.types import Array, Input, Output, Params, State
 from jaxrnn.unrolls.sequence import read_sequence, read_state
@@ -76,6 +77,7 @@ def read_recurrence(
     return Recurrence(advance, state, (zs, sequence.mask, sequence.resets))
 
 
+@compiled_per_cell("unroll_factor")
 def unroll(
     cell: Cell,
     params: Params,
@@ -125,6 +127,7 @@ def unroll(
     return jax.lax.scan(run.advance, run.state, run.inputs, unroll=unroll_factor)
 
 
+@compiled_per_cell()
 def trajectory(
     cell: Cell,
     params: Params,
