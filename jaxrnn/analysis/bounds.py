@@ -107,7 +107,7 @@ def bounds(
         eye = jnp.eye(size, dtype=flow.states.dtype)
 
         def back(total, index):
-            total += jnp.log(spectral_norm(flow.push(index, eye)))
+            total += jnp.log(spectral_norm(flow.pull(index, eye)))
             return total, total
 
         start = jnp.zeros((), flow.states.dtype)

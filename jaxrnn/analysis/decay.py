@@ -10,6 +10,7 @@ from jaxrnn.analysis.scaled import log_scale, rescale, scaled
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.checks import check_size, unknown_name
 from jaxrnn.core.compiled import compiled_per_cell
+from jaxrnn.core.trees import largest
 from jaxrnn.core.types import Array, Input, Key, Params, State
 
 __all__ = ["GradientDecay", "fit_rate", "gradient_decay", "spectral_norm"]
@@ -65,7 +66,8 @@ def spectral_norm(matrix: Array) -> Array:
 
     Its derivative is that of the singular value, also where others are equal to it.
     """
-    top = jnp.max(jnp.abs(matrix))
+    matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))  # LAPACK knows no less
+    top = largest(matrix)
     scale = jnp.where(top == 0, 1, top)
     matrix = matrix / scale
     rows = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
@@ -100,7 +102,7 @@ def fit_rate(log_norms: Array) -> tuple[Array, Array]:
     dtype = log_norms.dtype
     if num_lags == 1:
         return log_norms[0], jnp.full((), jnp.nan, dtype)
-    dead = jnp.any(jnp.isneginf(log_norms))
+    dead = jnp.any(jnp.isneginf(log_norms)) & ~jnp.any(jnp.isnan(log_norms))
     values = jnp.where(dead, jnp.zeros_like(log_norms), log_norms)
     centred = jnp.arange(num_lags, dtype=dtype) - (num_lags - 1) / 2
     rate = centred @ (values - values.mean()) / jnp.sum(centred**2)
@@ -179,8 +181,9 @@ def gradient_decay(
         num_probes = check_size("num_probes", num_probes, by="gradient_decay")
         if key is None or norm != "frobenius":
             msg = (
-                f"gradient_decay: got num_probes={num_probes} with norm={norm!r}, key={key}; "
-                "expected norm='frobenius' and a key: probes estimate that norm alone"
+                f"gradient_decay: got num_probes={num_probes} with norm={norm!r} and "
+                f"{'no key' if key is None else 'a key'}; expected norm='frobenius' and a key: "
+                "probes estimate that norm alone"
             )
             raise ValueError(msg)
 

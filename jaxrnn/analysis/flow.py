@@ -37,12 +37,6 @@ class Flow(NamedTuple):
         _, pull = jax.vjp(lambda s: self.advance(s, rest, inputs)[0], state)
         return jax.vmap(lambda row: pull(row)[0])(rows)
 
-    def push(self, index: Array, columns: Array) -> Array:
-        """Returns ``A @ columns`` for the step's Jacobian A (forward mode), columns ``(D, k)``."""
-        state, rest, inputs = self.at(index)
-        _, push = jax.linearize(lambda s: self.advance(s, rest, inputs)[0], state)
-        return jax.vmap(push, 1, 1)(columns)
-
     def at(self, index: Array) -> tuple[Array, Any, Any]:
         """Returns the state, its rest and the inputs of one step."""
         return jax.tree.map(lambda leaf: leaf[index], (self.states, self.rest, self.inputs))
@@ -70,8 +64,12 @@ def read_flow(cell: Cell, params: Params, xs: Input, state, mask, resets, *, by:
     _, unravel = ravel_pytree(_split(run.state)[0])
     tree = jax.tree.structure(run.state)
     is_float = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(run.state)]
-    if not any(is_float):
-        msg = f"{by}: got a state without floating arrays; expected one that can be differentiated"
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(run.state)]
+    if not any(is_float) or any(jnp.issubdtype(one, jnp.complexfloating) for one in dtypes):
+        msg = (
+            f"{by}: got a state of dtypes {[str(one) for one in dtypes]}; expected floating "
+            "arrays, and none that are complex; hold real and imaginary part as two arrays"
+        )
         raise TypeError(msg)
 
     def flatten(state):

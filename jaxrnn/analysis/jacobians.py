@@ -10,6 +10,7 @@ from jaxrnn.analysis.flow import over_batch, read_flow, read_input_flow, trim
 from jaxrnn.analysis.scaled import log_scale, rescale, scaled
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.compiled import compiled_per_cell
+from jaxrnn.core.trees import largest
 from jaxrnn.core.types import Array, Input, Params, State
 from jaxrnn.unrolls.sequence import read_sequence
 
@@ -71,7 +72,7 @@ def jacobians(
     def one(xs, state, mask, resets):
         flow = read_flow(cell, params, xs, state, mask, resets, by="jacobians")
         eye = jnp.eye(flow.states.shape[1], dtype=flow.states.dtype)
-        return jax.vmap(lambda index: flow.push(index, eye))(jnp.arange(len(flow.states)))
+        return jax.vmap(lambda index: flow.pull(index, eye))(jnp.arange(len(flow.states)))
 
     return over_batch(one, cell, params, xs, state, mask, resets, out_axes=1, by="jacobians")
 
@@ -155,10 +156,10 @@ def jacobian_product(
 ) -> JacobianProduct:
     """Returns ``d s_stop / d s_start`` as a matrix and the logarithm of its scale.
 
-    The product ``A_stop ... A_{start+1}`` is built by pushing the identity forward (no step's
-    Jacobian is formed) and rescaling it by a power of two after every step, so it neither overflows
-    nor underflows, whatever the number of steps. Directions that fall more than the dtype's
-    precision below the largest are lost in the rounding of the larger ones.
+    The product ``A_stop ... A_{start+1}`` is built by pulling the identity back through the steps
+    (no step's Jacobian is formed) with a power of two taken out after every step, so it neither
+    overflows nor underflows, whatever the number of steps. Directions that fall more than the
+    dtype's precision below the largest are lost in the rounding of the larger ones.
 
     Args:
       cell: any cell.
@@ -195,11 +196,11 @@ def jacobian_product(
         flow = read_flow(cell, params, sequence[0], state, *sequence[1:], by=by)
         eye = jnp.eye(flow.states.shape[1], dtype=flow.states.dtype)
 
-        def advance(product, index):
-            return rescale(flow.push(index, product.values), product.exponent), None
+        def back(product, index):
+            return rescale(flow.pull(index, product.values), product.exponent), None
 
-        product, _ = jax.lax.scan(advance, scaled(eye), jnp.arange(start, stop))
-        top = jnp.max(jnp.abs(product.values))
+        product, _ = jax.lax.scan(back, scaled(eye), jnp.arange(start, stop), reverse=True)
+        top = largest(product.values)
         matrix = product.values / jnp.where(top == 0, 1, top)
         return JacobianProduct(matrix, log_scale(product.exponent, top))
 

@@ -11,7 +11,7 @@ from jaxrnn.analysis.scaled import Scaled, add, log_scale, rescale, scaled
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.types import Array, Input, Output, Params, State
-from jaxrnn.unrolls.scan import unroll
+from jaxrnn.unrolls.scan import read_recurrence
 
 __all__ = ["LossGradientProfile", "loss_gradient_profile"]
 
@@ -78,7 +78,8 @@ def loss_gradient_profile(
     """
     by = "loss_gradient_profile"
     with jax.default_matmul_precision("highest"):
-        _, ys = unroll(cell, params, xs, state, mask=mask, resets=resets)
+        run = read_recurrence(cell, params, xs, state, mask=mask, resets=resets, by=by)
+        _, ys = jax.lax.scan(run.advance, run.state, run.inputs)
         shape = jax.eval_shape(loss_fn, ys)
         if getattr(shape, "shape", None) != ():
             msg = f"{by}: got a loss_fn that returns {shape}; expected a scalar; take the mean"

@@ -125,7 +125,7 @@ def fit(
 
     Raises:
       FloatingPointError: `max_skipped` steps in a row were not finite; the message names the step.
-      TypeError: a count is not an integer.
+      TypeError: a count is not an integer, or `batch_fn` is no function.
       ValueError: a count is less than 1.
 
     Example:
@@ -139,6 +139,12 @@ def fit(
     steps = check_size("steps", steps, by="fit")
     chunk = min(check_size("chunk", chunk, by="fit"), steps)
     max_skipped = check_size("max_skipped", max_skipped, by="fit")
+    if not callable(batch_fn):
+        msg = (
+            f"fit: got batch_fn={batch_fn!r}; expected a function of the step; a task without a "
+            "stream says why in task.info, and train.sampled(task.sample, key) always works"
+        )
+        raise TypeError(msg)
     if not isinstance(batch_fn, jax.tree_util.Partial):
         batch_fn = jax.tree_util.Partial(batch_fn)
     run_chunk = _make_chunk(make_step(loss_fn, optimizer, clip_norm=clip_norm), chunk)

@@ -32,12 +32,21 @@ def _mean(losses: Array, mask: Array) -> Array:
     return total / jnp.maximum(jnp.sum(mask), 1).astype(losses.dtype)
 
 
+def _check_labels(name: str, labels: Array, by: str) -> Array:
+    labels = jnp.asarray(labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        msg = f"{by}: got {name} of dtype {labels.dtype}; expected integers"
+        raise TypeError(msg)
+    return labels
+
+
 def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Array:
     """Returns the mean cross entropy of classes, in nats per counted position.
 
     Args:
       logits: ``(..., classes)``.
-      labels: integers ``(...)`` in ``[0, classes)``.
+      labels: integers ``(...)`` in ``[0, classes)``; any other label that counts makes the loss
+        NaN (leave positions out with `mask`, not with a label such as -1).
       mask: bool ``(...)``, True where a position counts; all count if not given. What stands
         elsewhere, NaN included, reaches neither the loss nor its gradient. With no position
         counted the loss is 0.
@@ -54,14 +63,13 @@ def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> Ar
       >>> round(float(cross_entropy(jnp.zeros((5, 2, 10)), jnp.zeros((5, 2), int))), 4)
       2.3026
     """
-    labels = jnp.asarray(labels)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        msg = f"cross_entropy: got labels of dtype {labels.dtype}; expected integers"
-        raise TypeError(msg)
+    labels = _check_labels("labels", labels, "cross_entropy")
     _check("labels", labels.shape, logits.shape[:-1], "cross_entropy")
     mask = _counted(mask, labels.shape, "cross_entropy")
     logits, labels = mask_zero(mask, (logits, labels))
-    return _mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels), mask)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    known = (labels >= 0) & (labels < logits.shape[-1])
+    return _mean(jnp.where(known, losses, jnp.nan), mask)
 
 
 def next_token_loss(logits: Array, tokens: Array, mask: Array | None = None) -> Array:
@@ -87,7 +95,7 @@ def next_token_loss(logits: Array, tokens: Array, mask: Array | None = None) -> 
       2.3026
     """
     by = "next_token_loss"
-    tokens = jnp.asarray(tokens)
+    tokens = _check_labels("tokens", tokens, by)
     _check("tokens", tokens.shape, logits.shape[:-1], by)
     if tokens.shape[0] < 2:
         msg = (

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxrnn.core.trees import global_norm
 from jaxrnn.core.types import Array, Params, State
 
 __all__ = ["Metrics", "TrainState", "init", "make_step"]
@@ -70,8 +71,42 @@ def init(
       >>> init({"w": jnp.ones(3)}, optax.adam(1e-3)).step.item()
       0
     """
+    params, carried = jax.tree.map(_strong, (params, carried))
     zero = jnp.zeros((), jnp.int32)
     return TrainState(params, optimizer.init(params), carried, zero, zero)
+
+
+def _strong(leaf: Any) -> Array:
+    """Returns an array whose type a step keeps: a weak one would change, and compile again."""
+    leaf = jnp.asarray(leaf)
+    return leaf if jnp.issubdtype(leaf.dtype, jax.dtypes.extended) else leaf.astype(leaf.dtype)
+
+
+def _check_loss(result: Any, carried: State | None) -> tuple[Array, State | None]:
+    """Returns the loss and the state carried on, or raises where they are not what is expected."""
+    expected = "a scalar" if carried is None else "(scalar, carried)"
+    if carried is None:
+        loss, after = result, None
+    elif isinstance(result, tuple) and len(result) == 2:
+        loss, after = result
+    else:
+        loss, after = result, None
+    if getattr(loss, "shape", None) != () or (carried is not None and after is None):
+        shape = jax.tree.map(jnp.shape, result)
+        msg = (
+            f"make_step: got a loss_fn that returns {type(result).__name__} of shape {shape}; "
+            f"expected {expected}; take the mean over the batch, and return a state only where "
+            "init was given one"
+        )
+        raise ValueError(msg)
+    types = [
+        jax.tree.map(lambda leaf: (jnp.shape(leaf), jnp.result_type(leaf)), tree)
+        for tree in (after, carried)
+    ]
+    if types[0] != types[1]:
+        msg = f"make_step: got a carried state of {types[0]} from loss_fn; expected {types[1]}"
+        raise ValueError(msg)
+    return loss, after
 
 
 def make_step(
@@ -90,14 +125,16 @@ def make_step(
         ``(params, batch, carried) -> (loss, carried)``. No gradient flows into the carried state of
         the step before.
       optimizer: any optax transformation; the one given to `init`.
-      clip_norm: scale the gradient down to this Euclidean norm where it is longer
-        (`optax.clip_by_global_norm`); no clipping if not given.
+      clip_norm: scale the gradient down to this Euclidean norm where it is longer, as
+        `optax.clip_by_global_norm` does but for any gradient that is finite, however large; no
+        clipping if not given.
 
     Returns:
       ``(train_state, batch) -> (train_state, metrics)``.
 
     Raises:
-      ValueError: `clip_norm` is not positive; at the call, the loss is not a scalar.
+      ValueError: `clip_norm` is not positive; at the call, the loss is not a scalar, or the state
+        carried on is not of the kind that came in.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -116,25 +153,20 @@ def make_step(
         raise ValueError(msg)
 
     def checked_loss(params, batch, carried):
-        if carried is None:
-            loss, after = loss_fn(params, batch), None
-        else:
-            loss, after = loss_fn(params, batch, carried)
-        if jnp.shape(loss) != ():
-            msg = f"make_step: got a loss of shape {jnp.shape(loss)}; expected a scalar"
-            raise ValueError(msg)
-        return loss, after
+        given = () if carried is None else (carried,)
+        return _check_loss(loss_fn(params, batch, *given), carried)
 
     def step(train_state, batch):
         params, opt_state, carried, count, skipped = train_state
         gradient = jax.value_and_grad(checked_loss, has_aux=True)
         (loss, after), grads = gradient(params, batch, carried)
-        grad_norm = optax.tree.norm(grads)
+        grad_norm = global_norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         clipped = jnp.zeros((), bool)
         if clip_norm is not None:
             clipped = finite & (grad_norm > clip_norm)
-            grads, _ = optax.clip_by_global_norm(clip_norm).update(grads, optax.EmptyState())
+            shrink = jnp.where(clipped, clip_norm / grad_norm, 1)
+            grads = jax.tree.map(lambda leaf: leaf * shrink.astype(leaf.dtype), grads)
         updates, new_opt_state = optimizer.update(grads, opt_state, params)
         new = (optax.apply_updates(params, updates), new_opt_state, after)
         kept = jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, (params, opt_state, carried))

@@ -62,7 +62,7 @@ def read_recurrence(
         zs = jax.vmap(parts.project, (None, 0))(params, sequence.xs)
     initial = None
     if sequence.resets is not None:
-        initial = cell.initial_state(params, sequence.batch_shape)
+        initial = read_state(cell, params, sequence, None, by=by)
 
     def advance(state, inputs):
         z, real, reset = inputs

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.core.cell import Cell, check_cell_type
-from jaxrnn.core.trees import batch_shape_of, mask_zero
+from jaxrnn.core.trees import batch_shape_of, mask_zero, select, spread
 from jaxrnn.core.types import Array, Input, Params, State
 
 __all__ = ["Sequence", "length_mask", "read_sequence", "read_state"]
@@ -162,7 +162,7 @@ def read_state(
     Returns:
       The state. Where arrays carry a sharding or vary over a mesh axis (`shard_map`, an explicit
       mesh), a fresh state does not yet have the type that a step gives it, and `jax.lax.scan` would
-      refuse it: such a state is added to zeros of that type.
+      refuse it: such a state is added to zeros of the inputs' sharding, then of a step's result.
 
     Raises:
       TypeError: a step changes the state's dtypes or its structure.
@@ -178,11 +178,21 @@ def read_state(
         same = jax.tree.structure(state) == jax.tree.structure(initial)
         if same and _shapes(state) != _shapes(initial):
             raise ValueError(_misfit(by, state, initial, sequence))
-    x = jax.tree.map(lambda leaf: leaf[0], sequence.xs)
+    first = jax.tree.map(lambda leaf: leaf[0], sequence)
+    state = _spread_over_mesh(state, first.xs)
+
+    def advance(state, params, first):
+        if first.resets is not None:
+            initial = cell.initial_state(params, sequence.batch_shape)
+            state = select(first.resets, _spread_over_mesh(initial, first.xs), state)
+        new = cell.step(params, state, first.xs)[0]
+        same = jax.tree.structure(new) == jax.tree.structure(state)
+        return select(first.mask, new, state) if same and first.mask is not None else new
+
     # A second round is needed where one part of the state takes its type from another.
     for _ in range(len(jax.tree.leaves(state)) + 1):
         try:
-            after = jax.eval_shape(lambda s, p, x: cell.step(p, s, x)[0], state, params, x)
+            after = jax.eval_shape(advance, state, params, first)
         except (AttributeError, TypeError, ValueError) as error:
             if jax.tree.structure(state) == jax.tree.structure(initial):
                 raise
@@ -221,7 +231,26 @@ def _types(tree: Any) -> list[Any]:
     return [jax.typeof(leaf) for leaf in jax.tree.leaves(tree)]
 
 
-def _align(leaf: Array, spec: jax.ShapeDtypeStruct) -> Array:
-    if spec.sharding is None or not jnp.issubdtype(leaf.dtype, jnp.number):
+def _add_zeros(leaf: Array, zeros: Array) -> Array:
+    """Gives a number or a bool the type of `zeros`; other leaves (keys) stay as they are."""
+    if leaf.dtype == jnp.bool_:
+        return leaf | zeros.astype(bool)
+    if not jnp.issubdtype(leaf.dtype, jnp.number):
         return leaf
-    return leaf + jnp.zeros_like(spec)
+    return leaf + zeros.astype(leaf.dtype)
+
+
+def _spread_over_mesh(state: State, x: Input) -> State:
+    """Gives the state's batch axes the sharding of the input's, where there is a mesh."""
+    leaf = jax.tree.leaves(x)[0]
+    if jax.eval_shape(lambda leaf: leaf, leaf).sharding is None:
+        return state
+    tokens = jnp.issubdtype(leaf.dtype, jnp.integer)
+    zeros = jnp.zeros_like(leaf if tokens else leaf[..., 0])
+    return jax.tree.map(lambda one: _add_zeros(one, spread(zeros, one)), state)
+
+
+def _align(leaf: Array, spec: jax.ShapeDtypeStruct) -> Array:
+    if spec.sharding is None or jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+        return leaf
+    return _add_zeros(leaf, jnp.zeros_like(spec))

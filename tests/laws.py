@@ -1,0 +1,61 @@
+"""What the law tests run over: laws and cells, and unrolls, flags and cells, from one table."""
+
+import functools
+
+import jax
+import pytest
+
+from cases import CASES, STEPS
+from jaxrnn.testing import LAWS, make_probe
+from jaxrnn.testing.sequence_laws import agrees_with_unroll, library_unrolls
+
+SLOW = pytest.mark.slow
+KINDS = ("plain", "mask", "resets", "both")
+UNROLLS = library_unrolls(STEPS)
+
+
+@functools.cache
+def probe_of(name):
+    """The probe of a case; one a process, so that the laws share what is compiled."""
+    case = CASES[name]
+    return make_probe(case.cell, case.xs, key=jax.random.key(5))
+
+
+@functools.cache
+def double_probe_of(name):
+    with jax.enable_x64(True):
+        return probe_of(name).double()
+
+
+def law_rows():
+    """Every law on every cell, cell by cell; `unrolls_agree` has rows of its own."""
+    return [
+        pytest.param(law, name, id=f"{name}-{law}")
+        for name in CASES
+        for law in LAWS
+        if law != "unrolls_agree"
+    ]
+
+
+def unroll_rows():
+    """Every unroll, cell and kind of flags.
+
+    Beside "both", which passes through all code there is, the other kinds run by default for a
+    few cells only: what is absent there is absent for every cell alike. So does `truncated` without
+    `every`, a part of what `truncated` with `every` does.
+    """
+    return [
+        pytest.param(
+            name, run, kind, id=f"{name}-{run}-{kind}",
+            marks=() if case.every_flag or (kind == "both" and run != "truncated") else SLOW,
+        )
+        for name, case in CASES.items()
+        for run in UNROLLS
+        for kind in KINDS
+    ]  # fmt: skip
+
+
+def check_unroll(name, run, kind):
+    """Raises unless the unroll equals `unroll` on the case, in value and gradient."""
+    with jax.enable_x64(True):
+        agrees_with_unroll(double_probe_of(name), run, UNROLLS[run], kind)
