@@ -9,9 +9,10 @@ import jax.numpy as jnp
 
 from jaxrnn.cells.entry import CellEntry
 from jaxrnn.cells.input_share import input_share
+from jaxrnn.cells.weights import init_weights, sized_init
 from jaxrnn.core import initializers
 from jaxrnn.core.cell import Cell, from_structure
-from jaxrnn.core.checks import check_size, unknown_name
+from jaxrnn.core.checks import unknown_name
 from jaxrnn.core.structure import Gated
 from jaxrnn.core.types import Array
 
@@ -45,25 +46,10 @@ class ElmanParams(NamedTuple):
     b: Array
 
 
-def elman_init(
-    key,
-    input_size,
-    hidden_size,
-    *,
-    input_init=None,
-    init=None,
-    dtype=None,
-) -> ElmanParams:
-    """Makes the parameters of `elman`, which says what the arguments are."""
-    dtype = initializers.float_dtype(dtype)
-    input_init = initializers.glorot_uniform() if input_init is None else input_init
-    init = initializers.orthogonal() if init is None else init
-    k_ih, k_hh = jax.random.split(key)
-    return ElmanParams(
-        w_ih=input_init(k_ih, (input_size, hidden_size), dtype),
-        w_hh=init(k_hh, (hidden_size, hidden_size), dtype),
-        b=jnp.zeros(hidden_size, dtype),
-    )
+def elman_init(key, input_size, hidden_size, **options) -> ElmanParams:
+    """Makes the parameters of `elman`; the options are those of `init_weights`."""
+    w_ih, w_hh = init_weights(key, input_size, hidden_size, gates=1, **options)
+    return ElmanParams(w_ih, w_hh, jnp.zeros(hidden_size, w_hh.dtype))
 
 
 def elman_initial_state(params, batch_shape=()) -> Array:
@@ -156,8 +142,6 @@ def elman(
       J. Elman, "Finding structure in time", 1990. Q. Le, N. Jaitly, G. Hinton, "A simple way to
       initialize recurrent networks of rectified linear units", 2015.
     """
-    input_size = check_size("input_size", input_size, by="elman")
-    hidden_size = check_size("hidden_size", hidden_size, by="elman")
     if callable(activation):
         structure = _structure(activation)
     elif not isinstance(activation, str):
@@ -167,13 +151,14 @@ def elman(
         raise unknown_name("activation", activation, _ACTIVATIONS)
     else:
         structure = _ACTIVATIONS[activation]
-    make = functools.partial(
+    make = sized_init(
         elman_init,
-        input_size=input_size,
-        hidden_size=hidden_size,
-        input_init=input_init,
+        input_size,
+        hidden_size,
+        by="elman",
+        dtype=dtype,
         init=init,
-        dtype=None if dtype is None else initializers.float_dtype(dtype),
+        input_init=input_init,
     )
     return from_structure(make, elman_initial_state, structure)
 

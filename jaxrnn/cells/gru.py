@@ -1,6 +1,5 @@
 """The gated recurrent unit, with the reset gate after or before the recurrent product."""
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -8,9 +7,10 @@ import jax.numpy as jnp
 
 from jaxrnn.cells.entry import CellEntry
 from jaxrnn.cells.input_share import input_share
+from jaxrnn.cells.weights import init_weights, sized_init
 from jaxrnn.core import initializers
 from jaxrnn.core.cell import Cell, from_structure
-from jaxrnn.core.checks import check_size, unknown_name
+from jaxrnn.core.checks import unknown_name
 from jaxrnn.core.structure import Gated, Separable
 from jaxrnn.core.types import Array
 
@@ -50,32 +50,18 @@ class GRUParams(NamedTuple):
 
 
 def gru_init(
-    key,
-    input_size,
-    hidden_size,
-    *,
-    reset="after",
-    update_bias=0.0,
-    init=None,
-    input_init=None,
-    dtype=None,
+    key, input_size, hidden_size, *, reset="after", update_bias=0.0, **options
 ) -> GRUParams:
-    """Makes the parameters of `gru`, which says what the arguments are."""
-    dtype = initializers.float_dtype(dtype)
-    input_init = initializers.glorot_uniform(gates=3) if input_init is None else input_init
-    init = initializers.orthogonal() if init is None else init
-    k_ih, k_hh, k_b = jax.random.split(key, 3)
-    zeros = jnp.zeros(hidden_size, dtype)
+    """Makes the parameters of `gru`; the other options are those of `init_weights`."""
+    k_w, k_b = jax.random.split(key)
+    w_ih, w_hh = init_weights(k_w, input_size, hidden_size, gates=3, **options)
+    zeros = jnp.zeros(hidden_size, w_hh.dtype)
     if callable(update_bias):
-        b_z = update_bias(k_b, (hidden_size,), dtype)
+        b_z = update_bias(k_b, (hidden_size,), w_hh.dtype)
     else:
         b_z = jnp.full_like(zeros, update_bias)
-    return GRUParams(
-        w_ih=input_init(k_ih, (input_size, 3 * hidden_size), dtype),
-        w_hh=init(k_hh, (hidden_size, 3 * hidden_size), dtype),
-        b=jnp.concatenate([zeros, b_z, zeros]),
-        b_hn=zeros if reset == "after" else None,
-    )
+    b = jnp.concatenate([zeros, b_z, zeros])
+    return GRUParams(w_ih, w_hh, b, b_hn=zeros if reset == "after" else None)
 
 
 def gru_initial_state(params, batch_shape=()) -> Array:
@@ -185,19 +171,18 @@ def gru(
       K. Cho et al., "Learning phrase representations using RNN encoder-decoder for statistical
       machine translation", 2014, equations 5 to 8 (reset before).
     """
-    input_size = check_size("input_size", input_size, by="gru")
-    hidden_size = check_size("hidden_size", hidden_size, by="gru")
     if reset not in _RESETS:
         raise unknown_name("reset", reset, _RESETS)
-    make = functools.partial(
+    make = sized_init(
         gru_init,
-        input_size=input_size,
-        hidden_size=hidden_size,
+        input_size,
+        hidden_size,
+        by="gru",
+        dtype=dtype,
         reset=reset,
         update_bias=update_bias,
         init=init,
         input_init=input_init,
-        dtype=None if dtype is None else initializers.float_dtype(dtype),
     )
     return from_structure(make, gru_initial_state, _RESETS[reset])
 

@@ -1,6 +1,5 @@
 """Long short-term memory with a forget gate."""
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -8,9 +7,9 @@ import jax.numpy as jnp
 
 from jaxrnn.cells.entry import CellEntry
 from jaxrnn.cells.input_share import input_share
+from jaxrnn.cells.weights import init_weights, sized_init
 from jaxrnn.core import initializers
 from jaxrnn.core.cell import Cell, from_structure
-from jaxrnn.core.checks import check_size
 from jaxrnn.core.structure import Gated
 from jaxrnn.core.types import Array
 
@@ -54,32 +53,17 @@ class LSTMState(NamedTuple):
     c: Array
 
 
-def lstm_init(
-    key,
-    input_size,
-    hidden_size,
-    *,
-    forget_bias=1.0,
-    init=None,
-    input_init=None,
-    dtype=None,
-) -> LSTMParams:
-    """Makes the parameters of `lstm`, which says what the arguments are."""
-    dtype = initializers.float_dtype(dtype)
-    input_init = initializers.glorot_uniform(gates=4) if input_init is None else input_init
-    init = initializers.orthogonal() if init is None else init
-    k_ih, k_hh, k_b = jax.random.split(key, 3)
-    zeros = jnp.zeros(hidden_size, dtype)
+def lstm_init(key, input_size, hidden_size, *, forget_bias=1.0, **options) -> LSTMParams:
+    """Makes the parameters of `lstm`; the other options are those of `init_weights`."""
+    k_w, k_b = jax.random.split(key)
+    w_ih, w_hh = init_weights(k_w, input_size, hidden_size, gates=4, **options)
+    zeros = jnp.zeros(hidden_size, w_hh.dtype)
     if callable(forget_bias):
-        b_f = forget_bias(k_b, (hidden_size,), dtype)
+        b_f = forget_bias(k_b, (hidden_size,), w_hh.dtype)
         b_i = -b_f
     else:
         b_f, b_i = jnp.full_like(zeros, forget_bias), zeros
-    return LSTMParams(
-        w_ih=input_init(k_ih, (input_size, 4 * hidden_size), dtype),
-        w_hh=init(k_hh, (hidden_size, 4 * hidden_size), dtype),
-        b=jnp.concatenate([b_i, b_f, zeros, zeros]),
-    )
+    return LSTMParams(w_ih, w_hh, jnp.concatenate([b_i, b_f, zeros, zeros]))
 
 
 def lstm_initial_state(params, batch_shape=()) -> LSTMState:
@@ -162,16 +146,15 @@ def lstm(
       S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997; F. Gers, J. Schmidhuber,
       F. Cummins, "Learning to forget", 2000 (forget gate); R. Jozefowicz et al., 2015 (its bias).
     """
-    input_size = check_size("input_size", input_size, by="lstm")
-    hidden_size = check_size("hidden_size", hidden_size, by="lstm")
-    make = functools.partial(
+    make = sized_init(
         lstm_init,
-        input_size=input_size,
-        hidden_size=hidden_size,
+        input_size,
+        hidden_size,
+        by="lstm",
+        dtype=dtype,
         forget_bias=forget_bias,
         init=init,
         input_init=input_init,
-        dtype=None if dtype is None else initializers.float_dtype(dtype),
     )
     return from_structure(make, lstm_initial_state, LSTM)
 

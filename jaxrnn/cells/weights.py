@@ -1,0 +1,73 @@
+"""How a cell's parameters are made, as far as cells have it in common."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+
+from jaxrnn.core import initializers
+from jaxrnn.core.checks import check_size
+from jaxrnn.core.types import Array, InitFn, Key
+
+__all__ = ["init_weights", "sized_init"]
+
+
+def init_weights(
+    key: Key,
+    input_size: int,
+    hidden_size: int,
+    *,
+    gates: int,
+    init: initializers.Initializer | None = None,
+    input_init: initializers.Initializer | None = None,
+    dtype=None,
+) -> tuple[Array, Array]:
+    """Draws the input matrix and the recurrent matrix of a cell.
+
+    Args:
+      key: the key.
+      input_size: I.
+      hidden_size: H.
+      gates: G, the number of blocks side by side.
+      init: of the recurrent matrix; orthogonal per gate if not given.
+      input_init: of the input matrix; Glorot uniform per gate if not given.
+      dtype: of both; JAX's default floating dtype if not given.
+
+    Returns:
+      ``(I, G * H)`` and ``(H, G * H)``.
+    """
+    init = initializers.orthogonal() if init is None else init
+    input_init = initializers.glorot_uniform(gates) if input_init is None else input_init
+    dtype = initializers.float_dtype(dtype)
+    k_ih, k_hh = jax.random.split(key)
+    w_ih = input_init(k_ih, (input_size, gates * hidden_size), dtype)
+    return w_ih, init(k_hh, (hidden_size, gates * hidden_size), dtype)
+
+
+def sized_init(
+    function: Callable, input_size: int, hidden_size: int, *, by: str, dtype=None, **options
+) -> InitFn:
+    """Makes a cell's ``init(key)`` from ``function(key, input_size, hidden_size, ...)``.
+
+    Args:
+      function: makes the parameters.
+      input_size: I, checked here.
+      hidden_size: H, checked here.
+      by: the factory's name, for the messages.
+      dtype: of the parameters, or None; checked here.
+      **options: handed on to `function`.
+
+    Returns:
+      The ``init``.
+
+    Raises:
+      TypeError: a size is not an integer, or `dtype` is not floating.
+      ValueError: a size is less than 1.
+    """
+    return functools.partial(
+        function,
+        input_size=check_size("input_size", input_size, by=by),
+        hidden_size=check_size("hidden_size", hidden_size, by=by),
+        dtype=None if dtype is None else initializers.float_dtype(dtype),
+        **options,
+    )
