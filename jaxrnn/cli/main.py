@@ -1,8 +1,11 @@
 """The `jaxrnn` command."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
+
+import jax
 
 from jaxrnn._version import __version__
 from jaxrnn.cli import cells, report
@@ -40,10 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parsed = _parser().parse_args(arguments)
     module, _ = _COMMANDS[parsed.command]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without "±" gets a question mark
     try:
         module.run(parsed)
     except (CommandError, ValueError, OSError) as error:
         print(f"jaxrnn {parsed.command}: {error}", file=sys.stderr)
+        return 2
+    except (OverflowError, MemoryError, jax.errors.JaxRuntimeError) as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
+        print(
+            f"jaxrnn {parsed.command}: got sizes that this machine cannot hold ({reason}); "
+            "expected smaller ones; lower --hidden or --length",
+            file=sys.stderr,
+        )
         return 2
     except FloatingPointError as error:
         print(f"jaxrnn {parsed.command}: {error}", file=sys.stderr)

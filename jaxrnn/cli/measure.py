@@ -23,15 +23,20 @@ class Rate(NamedTuple):
     """A decay rate over several sequences.
 
     Attributes:
-      rate: mean over the sequences, nats per step; negative where gradients vanish.
+      rate: mean over the sequences whose gradient does not die, nats per step; negative where
+        gradients vanish; ``-inf`` where every sequence's gradient dies (is exactly zero).
       stderr: standard error of that mean: from the spread between the sequences, or from within
         where there is one sequence.
       half_life: steps over which the norm halves; negative: over which it doubles.
+      dead: number of sequences whose gradient dies.
+      sequences: number of sequences.
     """
 
     rate: float
     stderr: float
     half_life: float
+    dead: int = 0
+    sequences: int = 0
 
 
 class Curve(NamedTuple):
@@ -91,16 +96,17 @@ def rate_of(rates: np.ndarray, stderrs: np.ndarray) -> Rate:
       The mean, its standard error, and the half-life in steps.
     """
     rates = np.asarray(rates, np.float64)
-    mean = float(np.mean(rates))
-    if len(rates) > 1 and np.all(np.isfinite(rates)):
-        error = float(np.std(rates, ddof=1) / math.sqrt(len(rates)))
+    dead = np.isneginf(rates)
+    counts = (int(dead.sum()), len(rates))
+    if dead.all():
+        return Rate(-math.inf, math.nan, 0.0, *counts)
+    alive = rates[~dead]
+    mean = float(np.mean(alive))
+    if len(alive) > 1 and np.all(np.isfinite(alive)):
+        error = float(np.std(alive, ddof=1) / math.sqrt(len(alive)))
     else:
-        error = float(np.mean(np.asarray(stderrs, np.float64)))
-    if mean == 0:
-        half_life = math.inf
-    else:
-        half_life = 0.0 if math.isinf(mean) else -math.log(2) / mean
-    return Rate(mean, error, half_life)
+        error = float(np.mean(np.asarray(stderrs, np.float64)[~dead]))
+    return Rate(mean, error, math.inf if mean == 0 else -math.log(2) / mean, *counts)
 
 
 def _loss(task: Task, predictions, batch: Batch):

@@ -3,7 +3,7 @@
 import contextlib
 import pathlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from jaxrnn.cli.errors import CommandError
 
@@ -11,14 +11,27 @@ __all__ = ["output_directory", "write_files"]
 
 
 def _make(path: pathlib.Path) -> list[pathlib.Path]:
-    """Makes a directory; returns the directories that were made, the outermost last."""
+    """Makes a directory; returns the directories that were made, the innermost first."""
     missing = []
     while not path.exists():
         missing.append(path)
         path = path.parent
-    for one in reversed(missing):
-        one.mkdir()
-    return missing
+    made: list[pathlib.Path] = []
+    try:
+        for one in reversed(missing):
+            one.mkdir()
+            made.insert(0, one)
+    except OSError:
+        _unmake(made)
+        raise
+    return made
+
+
+def _unmake(made: Iterable[pathlib.Path]) -> None:
+    """Takes directories away again that hold nothing, the innermost first."""
+    for one in made:
+        if not any(one.iterdir()):
+            one.rmdir()
 
 
 @contextlib.contextmanager
@@ -41,17 +54,14 @@ def output_directory(name: str) -> Iterator[pathlib.Path]:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        for one in made:
-            one.rmdir()
+        _unmake(made)
         reason = error.strerror or error
         msg = f"got --out {name}: {reason}; expected a directory that can be written to"
         raise CommandError(msg) from error
     try:
         yield path
     except BaseException:
-        for one in made:
-            if not any(one.iterdir()):
-                one.rmdir()
+        _unmake(made)
         raise
 
 
@@ -61,10 +71,20 @@ def write_files(directory: pathlib.Path, files: Mapping[str, bytes]) -> None:
     Args:
       directory: an existing directory.
       files: from a name to its contents.
+
+    Raises:
+      CommandError: a directory stands where a file should; then nothing is written.
     """
-    for name, data in files.items():
-        with tempfile.NamedTemporaryFile(dir=directory, delete=False) as handle:
-            handle.write(data)
-        temporary = pathlib.Path(handle.name)
-        temporary.chmod(0o644)
-        temporary.replace(directory / name)
+    for name in files:
+        if (directory / name).is_dir():
+            msg = f"got a directory at {directory / name}; expected a file or nothing; move it away"
+            raise CommandError(msg)
+    parts = {name: directory / f".{name}.part" for name in files}
+    try:
+        for name, data in files.items():
+            parts[name].write_bytes(data)
+        for name, part in parts.items():
+            part.replace(directory / name)
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)

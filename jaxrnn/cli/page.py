@@ -24,10 +24,11 @@ th, td { padding: .35rem .8rem .35rem 0; text-align: right; white-space: nowrap;
 th:first-child, td:first-child { text-align: left; }
 th { font-weight: 600; color: #444; }
 figure { margin: 1.2rem 0; }
-img { max-width: 100%; height: auto; }
+img { width: 100%; min-width: 40rem; height: auto; }
 figcaption { color: #444; font-size: .93rem; max-width: 46rem; }
 code { background: #f4f4f6; padding: .1em .3em; border-radius: 3px; overflow-wrap: anywhere; }
 .settings td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.settings td:first-child { white-space: nowrap; }
 """
 
 _CAPTIONS = {
@@ -48,11 +49,11 @@ _CAPTIONS = {
     "decay.png": (
         "Each network beside its bound",
         "Solid: measured, median over sequences, band from the 10th to the 90th percentile. "
-        "Dashed: exp(rate · lag) with the fitted rate. Dotted: an upper bound, which leaves the "
-        "picture where it is far above. For the plain network it is "
+        "Dashed: exp(rate · lag) with the fitted rate. Grey: an upper bound, which leaves the "
+        "picture where it is far above. For the plain network it is (dotted) "
         "that of Pascanu et al. (2013), (γ σ<sub>max</sub>(W<sub>hh</sub>))<sup>lag</sup>; a gated "
         "cell has a second path for the state, of which that theorem does not speak, so there the "
-        "dotted line is the product of the norms of all steps' Jacobians along the sequence.",
+        "grey line is the product of the norms of all steps' Jacobians along the sequence.",
     ),
     "training.png": (
         "Training",
@@ -76,8 +77,8 @@ def _figure(name: str, picture: bytes) -> str:
     title, caption = _CAPTIONS[name]
     data = base64.b64encode(picture).decode("ascii")
     return (
-        f'<h2>{title}</h2><figure><img alt="{html.escape(title)}" '
-        f'src="data:image/png;base64,{data}"><figcaption>{caption}</figcaption></figure>'
+        f'<h2>{title}</h2><figure><div class="wide"><img alt="{html.escape(title)}" '
+        f'src="data:image/png;base64,{data}"></div><figcaption>{caption}</figcaption></figure>'
     )
 
 

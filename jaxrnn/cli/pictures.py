@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxrnn.cli.measure import CellReport
 from jaxrnn.plots import cell_colors, new_axes, plot_decay, plot_training
-from jaxrnn.plots.style import log10_of, power_axis
+from jaxrnn.plots.style import log10_of, point_marker, power_axis
 
 __all__ = ["draw_pictures"]
 
@@ -37,15 +37,16 @@ def _decay(reports: Sequence[CellReport], colors) -> bytes:
             measured = getattr(report, when)
             curve = measured.state
             lags = np.arange(1, len(curve.log_norms) + 1)
-            bound, name = measured.pascanu, "Pascanu's bound"
+            bound, name, line = measured.pascanu, "Pascanu's bound", ":"
             if bound is None:
-                bound, name = measured.data_dependent, "product of step norms"
+                bound, name, line = measured.data_dependent, "product of step norms", "-."
             plot_decay(
                 lags,
                 curve.log_norms,
                 rate=curve.rate.rate,
                 bound=bound,
                 bound_label=name,
+                bound_line=line,
                 color=colors[report.name],
                 axes=axes,
             )
@@ -61,6 +62,7 @@ def _decay(reports: Sequence[CellReport], colors) -> bytes:
         span = max(high - low, 1.0)
         row[0].set_ylim(low - 0.08 * span, high + 0.4 * span)
         row[0].set_ylabel(_STATE)
+    figure.align_ylabels(list(grid[:, 0]))
     named["measured"] = Line2D([], [], color="0.3", linewidth=1.8)  # each row has its own colour
     figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=4, frameon=False)
     return _png(figure)
@@ -73,8 +75,9 @@ def _compare(reports: Sequence[CellReport], colors, part: str, label: str) -> by
         for report in reports:
             curve = getattr(getattr(report, when), part)
             lags = np.arange(1, len(curve.log_norms) + 1)
-            middle = np.median(log10_of(curve.log_norms), axis=1)
-            axes.plot(lags, middle, color=colors[report.name], linewidth=1.8, label=report.name)
+            middle = log10_of(np.median(curve.log_norms, axis=1))
+            style = {"color": colors[report.name], "linewidth": 1.8, "label": report.name}
+            axes.plot(lags, middle, marker=point_marker(lags), **style)
         axes.set_title(f"{when} training", fontsize=10)
         axes.set_xlabel("lag (steps)")
         power_axis(axes)
@@ -83,7 +86,7 @@ def _compare(reports: Sequence[CellReport], colors, part: str, label: str) -> by
     for axes in pair:
         axes.set_ylim(low, high)
     pair[0].set_ylabel(label)
-    pair[0].legend(frameon=False, fontsize=9, loc="lower left")
+    pair[0].legend(frameon=False, fontsize=9)
     return _png(figure)
 
 

@@ -15,7 +15,7 @@ from jaxrnn.cli.errors import CommandError
 from jaxrnn.cli.measure import CellReport, measure_cell
 from jaxrnn.cli.output import output_directory, write_files
 from jaxrnn.cli.results import make_json, table_rows, verdict, versions
-from jaxrnn.core.checks import check_size, unknown_name
+from jaxrnn.core.checks import unknown_name
 from jaxrnn.tasks import TASKS, Task
 
 __all__ = ["add_arguments", "choose_cells", "choose_task", "format_table", "run"]
@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--task", metavar="NAME", help=f"{tasks}. Default: text")
     parser.add_argument(
+        "--columns", metavar="A,B,...", help="of a CSV file with a header (default: all)"
+    )
+    parser.add_argument(
         "--cells",
         default="elman,lstm,gru",
         metavar="A,B,...",
@@ -43,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     numbers = (
         ("hidden", 64, "hidden size"),
-        ("length", 100, "steps of a training sequence, and the longest lag measured"),
+        ("length", 100, "steps of a sequence (copy: of its delay)"),
         ("steps", 600, "training steps"),
     )
     for name, default, what in numbers:
@@ -68,6 +71,9 @@ def choose_cells(names: str) -> dict[str, CellEntry]:
       ValueError: no name, a name twice, or an unknown one.
     """
     chosen: dict[str, CellEntry] = {}
+    if not names.strip():
+        msg = f"got no cell; expected names separated by commas, such as {','.join(CELLS)}"
+        raise ValueError(msg)
     for name in (part.strip() for part in names.split(",")):
         if name not in CELLS:
             raise unknown_name("cell", name, CELLS)
@@ -78,8 +84,15 @@ def choose_cells(names: str) -> dict[str, CellEntry]:
     return chosen
 
 
-def choose_task(name: str | None, path: str | None, *, length: int, batch_size: int) -> Task:
-    """Returns the task that `--task` and `--data` ask for.
+def choose_task(
+    name: str | None,
+    path: str | None,
+    *,
+    length: int,
+    batch_size: int,
+    columns: str | None = None,
+) -> Task:
+    """Returns the task that `--task`, `--data` and `--columns` ask for.
 
     Raises:
       ValueError: an unknown task, a file for a task that takes none, or unfit data.
@@ -90,15 +103,21 @@ def choose_task(name: str | None, path: str | None, *, length: int, batch_size: 
     if name not in TASKS:
         raise unknown_name("task", name, TASKS)
     entry = TASKS[name]
+    sizes: dict[str, Any] = {"length": length, "batch_size": batch_size}
+    if columns is not None:
+        if name != "series":
+            msg = f"got --columns {columns} with the task {name}; expected a CSV file, as --data"
+            raise ValueError(msg)
+        sizes["columns"] = [part.strip() for part in columns.split(",")]
     if path is None:
-        return entry.make(length=length, batch_size=batch_size)
+        return entry.make(**sizes)
     if not entry.takes_path:
         readers = ", ".join(one for one, row in TASKS.items() if row.takes_path)
         msg = (
             f"got --data {path} with --task {name}, which makes its own data; use one of {readers}"
         )
         raise ValueError(msg)
-    return entry.make(path, length=length, batch_size=batch_size)
+    return entry.make(path, **sizes)
 
 
 @contextlib.contextmanager
@@ -124,10 +143,11 @@ def _measure_all(arguments, cells, task: Task, advance: Callable[..., None]) -> 
 
         def on_chunk(steps, metrics, name=name):
             nonlocal done
-            advance(name, steps - done, float(metrics.loss[-1]))
+            label = f"{name}, measuring" if steps == arguments.steps else name
+            advance(label, steps - done, float(metrics.loss[-1]))
             done = steps
 
-        advance(f"{name} (measuring)", 0)
+        advance(f"{name}, compiling and measuring", 0)
         reports.append(
             measure_cell(
                 name,
@@ -164,11 +184,12 @@ def _check(arguments: argparse.Namespace) -> None:
     if missing:
         msg = f"needs {' and '.join(missing)}; install with: pip install 'jaxrnn[report]'"
         raise CommandError(msg)
-    for name in ("hidden", "length", "steps"):
-        check_size(f"--{name}", getattr(arguments, name), by="jaxrnn report")
-    if not 0 <= arguments.seed < 2**32:
-        msg = f"got --seed {arguments.seed}; expected 0 to {2**32 - 1}"
-        raise CommandError(msg)
+    limits = {"hidden": (1, 2**24), "length": (1, 2**31), "steps": (1, 2**31), "seed": (0, 2**32)}
+    for name, (low, high) in limits.items():
+        value = getattr(arguments, name)
+        if not low <= value < high:
+            msg = f"got --{name} {value}; expected {low} to {high - 1}; try --{name} 1"
+            raise CommandError(msg)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -176,7 +197,11 @@ def run(arguments: argparse.Namespace) -> None:
     _check(arguments)
     cells = choose_cells(arguments.cells)
     task = choose_task(
-        arguments.task, arguments.data, length=arguments.length, batch_size=_BATCH_SIZE
+        arguments.task,
+        arguments.data,
+        length=arguments.length,
+        batch_size=_BATCH_SIZE,
+        columns=arguments.columns,
     )
     from jaxrnn.cli.page import make_page
     from jaxrnn.cli.pictures import draw_pictures
@@ -213,8 +238,8 @@ def run(arguments: argparse.Namespace) -> None:
             title=f"How gradients flow through {', '.join(cells)}",
             lead=(
                 f"Networks with {arguments.hidden} hidden units, trained for {arguments.steps} "
-                f"steps on {source}, sequences of {arguments.length} steps; gradients measured "
-                f"on {_MEASURED} sequences before and after."
+                f"steps on {source}, sequences of {task.info['sequence_length']} steps; gradients "
+                f"measured on {_MEASURED} sequences before and after."
             ),
             found=found,
             table=table_rows(reports, full=True),
@@ -228,7 +253,9 @@ def run(arguments: argparse.Namespace) -> None:
             },
         )
         numbers = make_json(reports, settings, task.info)
-        files = {"report.json": numbers.encode(), **pictures, "index.html": page.encode()}
+        # A file's name need not be UTF-8; what the page cannot hold it shows as a number.
+        html = page.encode("utf-8", "xmlcharrefreplace")
+        files = {"report.json": numbers.encode(), **pictures, "index.html": html}
         write_files(directory, files)
     print(format_table(*table_rows(reports, full=False)))
     print()

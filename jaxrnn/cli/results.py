@@ -42,6 +42,7 @@ def _curve(curve: Curve) -> dict[str, Any]:
         "rate": curve.rate.rate,
         "stderr": curve.rate.stderr,
         "half_life": curve.rate.half_life,
+        "dead_sequences": curve.rate.dead,
         "lags": np.arange(1, len(curve.log_norms) + 1),
         "log_norms_median": np.median(curve.log_norms, axis=1),
         "log_norms": curve.log_norms.T,
@@ -105,9 +106,10 @@ def make_json(reports: Sequence[CellReport], settings: dict[str, Any], info: dic
 def format_rate(rate: Rate) -> str:
     """Writes a rate with its standard error, as in ``-0.2605 ± 0.0066``."""
     if not math.isfinite(rate.rate):
-        return "dies (exactly 0)" if rate.rate < 0 else "not finite"
+        return "dies (exactly 0)" if rate.rate == -math.inf else "not finite"
     error = f" ± {rate.stderr:.4f}" if math.isfinite(rate.stderr) else ""
-    return f"{rate.rate:+.4f}{error}"
+    some = f" ({rate.dead} of {rate.sequences} die)" if rate.dead else ""
+    return f"{rate.rate:+.4f}{error}{some}"
 
 
 def format_half_life(rate: Rate) -> str:
@@ -155,6 +157,26 @@ def table_rows(reports: Sequence[CellReport], *, full: bool) -> tuple[list[str],
     return [*header, "parameters", "skipped"] if full else header, rows
 
 
+def _compare(plain: CellReport, report: CellReport) -> str:
+    """Says in a sentence whether gates help, and how sure that is."""
+    ours, theirs = plain.after.state.rate, report.after.state.rate
+    gap, error = theirs.rate - ours.rate, math.hypot(ours.stderr, theirs.stderr)
+    what = f"by {abs(gap):.4f} ± {error:.4f} nats per step"
+    who = "The gradient through the plain network (elman)"
+    if not abs(gap) > 2 * error:
+        return f"{who} does not differ from that through {report.name} ({what})."
+    if ours.rate > 0:
+        verb = "grows faster" if gap < 0 else "grows more slowly"
+        return f"{who} explodes: it {verb} than that through {report.name}, {what}."
+    if theirs.rate > 0:
+        return f"{who} decays; that through {report.name} explodes ({what})."
+    if gap > 0:
+        return f"{who} decays faster than through {report.name}, {what}."
+    return (
+        f"{who} decays more slowly than through {report.name}, {what}: here the gates do not help."
+    )
+
+
 def verdict(reports: Sequence[CellReport]) -> list[str]:
     """Says in sentences which network keeps gradients longest, and how sure that is.
 
@@ -162,38 +184,26 @@ def verdict(reports: Sequence[CellReport]) -> list[str]:
       reports: one a cell, in the order asked for.
 
     Returns:
-      Sentences: one that ranks the cells, then one that compares each with the plain network where
-      the plain network is among them. A difference of less than two standard errors is called none.
+      Sentences: one for each network without a rate; one that ranks the others; one that compares
+      each with the plain network where that is among them (a difference of at most two standard
+      errors is called none); one about what reaches the loss.
     """
-    if any(not math.isfinite(r.after.state.rate.rate) for r in reports):
-        return [
-            f"The gradient of {r.name} dies exactly: no rate describes it."
-            for r in reports
-            if not math.isfinite(r.after.state.rate.rate)
-        ]
-    ranked = sorted(reports, key=lambda r: r.after.state.rate.rate, reverse=True)
-    sentences = [
-        "After training, from slowest to fastest decay: "
-        + ", ".join(f"{r.name} ({format_rate(r.after.state.rate)} nats per step)" for r in ranked)
-        + "."
-    ]
-    plain = next((r for r in reports if r.name == "elman"), None)
+    sentences = []
     for report in reports:
-        if plain is None or report is plain:
-            continue
-        ours, theirs = plain.after.state.rate, report.after.state.rate
-        gap = theirs.rate - ours.rate
-        error = math.hypot(ours.stderr, theirs.stderr)
-        what = f"by {abs(gap):.4f} ± {error:.4f} nats per step"
-        if abs(gap) < 2 * error:
-            text = f"does not differ from that through {report.name} ({what})"
-        elif gap > 0:
-            text = f"decays faster than through {report.name}, {what}"
-        else:
-            text = (
-                f"decays more slowly than through {report.name}, {what}: here the gates do not help"
-            )
-        sentences.append(f"The gradient through the plain network (elman) {text}.")
+        rate = report.after.state.rate.rate
+        if rate == -math.inf:
+            sentences.append(f"The gradient of {report.name} dies exactly: no rate describes it.")
+        elif not math.isfinite(rate):
+            sentences.append(f"The gradient of {report.name} is not finite: it has no rate.")
+    finite = [r for r in reports if math.isfinite(r.after.state.rate.rate)]
+    if not finite:
+        return sentences
+    ranked = sorted(finite, key=lambda r: r.after.state.rate.rate, reverse=True)
+    rates = [f"{r.name} ({format_rate(r.after.state.rate)} nats per step)" for r in ranked]
+    sentences.append(f"After training, the longest memory first: {', '.join(rates)}.")
+    plain = next((r for r in finite if r.name == "elman"), None)
+    if plain is not None:
+        sentences.extend(_compare(plain, report) for report in finite if report is not plain)
     lives = ", ".join(f"{r.name} {format_half_life(r.after.loss.rate)}" for r in ranked)
-    sentences.append(f"Steps over which what reaches the last step's loss halves: {lives}.")
+    sentences.append(f"Half-life, in steps, of what reaches the last step's loss: {lives}.")
     return sentences

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxrnn.plots.style import log10_of, new_axes, power_axis
+from jaxrnn.plots.style import log10_of, new_axes, point_marker, power_axis
 
 __all__ = ["plot_decay"]
 
@@ -14,6 +14,7 @@ def plot_decay(
     rate=None,
     bound=None,
     bound_label: str = "bound",
+    bound_line: str = ":",
     label: str = "measured",
     color: str = "#0072B2",
     axes=None,
@@ -26,6 +27,7 @@ def plot_decay(
       rate: nats per step; draws ``exp(rate * lag)`` through the measured curve's middle.
       bound: ``(T,)`` in nats, an upper bound.
       bound_label: the bound's name in the legend.
+      bound_line: the bound's line style, as matplotlib writes it.
       label: the curve's name in the legend.
       color: of the curve.
       axes: matplotlib axes to draw on; new ones if not given.
@@ -50,7 +52,14 @@ def plot_decay(
     if len(shown):
         low, middle, high = np.nanquantile(shown, [0.1, 0.5, 0.9], axis=1)
         axes.fill_between(lags[alive], low, high, color=color, alpha=0.2, linewidth=0)
-        axes.plot(lags[alive], middle, color=color, linewidth=1.8, label=label)
+        axes.plot(
+            lags[alive],
+            middle,
+            color=color,
+            linewidth=1.8,
+            label=label,
+            marker=point_marker(middle),
+        )
         if rate is not None and np.isfinite(rate):
             line = log10_of(rate * lags)
             line = line + np.mean(middle - line[alive])
@@ -58,9 +67,8 @@ def plot_decay(
                 lags, line, color="black", linewidth=1.1, linestyle="--", label="exp(rate · lag)"
             )
     if bound is not None:
-        axes.plot(
-            lags, log10_of(bound), color="0.45", linewidth=1.3, linestyle=":", label=bound_label
-        )
+        style = {"color": "0.45", "linewidth": 1.3, "linestyle": bound_line}
+        axes.plot(lags, log10_of(bound), label=bound_label, **style)
     axes.set_xlabel("lag (steps)")
     power_axis(axes)
     return figure, axes

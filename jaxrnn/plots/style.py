@@ -4,7 +4,14 @@ import math
 
 import numpy as np
 
-__all__ = ["cell_colors", "log10_of", "new_axes", "power_axis"]
+__all__ = [
+    "cell_colors",
+    "log10_of",
+    "new_axes",
+    "point_marker",
+    "power_axis",
+    "whole_numbers",
+]
 
 # Okabe and Ito's palette, told apart by colour-blind readers too.
 _PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -38,6 +45,18 @@ def log10_of(log_norms) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
+def point_marker(values) -> str | None:
+    """Returns a marker for a curve of one point, which a line alone would not show."""
+    return "o" if len(values) == 1 else None
+
+
+def whole_numbers(axes) -> None:
+    """Puts the ticks of the x axis, which counts steps, at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def power_axis(axes) -> None:
     """Labels the y axis, which holds log10 values, with powers of ten.
 
@@ -45,8 +64,18 @@ def power_axis(axes) -> None:
     """
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"$10^{{{value:.0f}}}$"))
+    def label(value, _):
+        whole = abs(value - round(value)) < 1e-6
+        return f"$10^{{{round(value)}}}$" if whole else f"{10**value:.3g}"
+
+    class PowerLocator(MaxNLocator):
+        def tick_values(self, vmin, vmax):
+            self.set_params(integer=vmax - vmin >= 2)  # whole powers, unless there are too few
+            return super().tick_values(vmin, vmax)
+
+    axes.yaxis.set_major_locator(PowerLocator(nbins=6))
+    axes.yaxis.set_major_formatter(FuncFormatter(label))
+    whole_numbers(axes)
     axes.grid(visible=True, color="0.92", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

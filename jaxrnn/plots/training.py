@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxrnn.plots.style import new_axes
+from jaxrnn.plots.style import new_axes, point_marker, whole_numbers
 
 __all__ = ["plot_training"]
 
@@ -57,11 +57,12 @@ def plot_training(
         color = None if colors is None else colors[name]
         steps = np.arange(1, len(loss) + 1)
         window = max(1, len(loss) // 50)
-        left.plot(steps, _smooth(loss, window), color=color, linewidth=1.6, label=name)
+        style = {"color": color, "linewidth": 1.6, "label": name, "marker": point_marker(steps)}
+        left.plot(steps, _smooth(loss, window), **style)
         with np.errstate(divide="ignore", invalid="ignore"):
             logs = np.log(np.asarray(grad_norm, np.float64))
         norms = np.exp(_smooth(logs, window))
-        right.plot(steps, norms, color=color, linewidth=1.6, label=name)
+        right.plot(steps, norms, **style)
     if baseline is not None:
         left.axhline(baseline, color="0.45", linestyle=":", linewidth=1.3, label="baseline")
     if clip_norm is not None:
@@ -77,5 +78,7 @@ def plot_training(
         one.grid(visible=True, color="0.92", linewidth=0.8)
         one.set_axisbelow(True)
         one.spines[["top", "right"]].set_visible(False)
-        one.legend(frameon=False, fontsize=9)
+        whole_numbers(one)
+        if one.get_legend_handles_labels()[0]:
+            one.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
     return figure, axes

@@ -161,7 +161,7 @@ def _cell(cell: str, line: int, column: str, label: str) -> float:
             f"series: {label!r}, line {line}, column {column!r}",
             got=got,
             expected="a finite number with a decimal point",
-            remedy="correct the cell, fill the gap, or leave the column out with columns=(...)",
+            remedy="correct the cell, fill the gap, or leave the column out by naming the others",
         )
     )
 

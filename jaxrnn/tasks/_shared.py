@@ -81,7 +81,12 @@ def read_utf8(path: str | PathLike[str], task: str) -> tuple[bytes, str]:
                 "data that comes with the library",
             )
         )
-    raw = where.read_bytes()
+    try:
+        raw = where.read_bytes()
+    except OSError as error:
+        got = f"{str(where)!r}, which cannot be read ({error.strerror or error})"
+        remedy = "check its permissions"
+        raise OSError(explain(subject, got=got, expected="a file", remedy=remedy)) from error
     if not raw:
         raise ValueError(
             explain(
@@ -108,7 +113,7 @@ def read_utf8(path: str | PathLike[str], task: str) -> tuple[bytes, str]:
 def shorter_or_more(available: int, what: str) -> str:
     """Say what to do when `available` rows or characters are too few for one window."""
     more = f"pass a longer {what}"
-    return f"pass length={available - 1} or less, or {more}" if available > 1 else more
+    return f"use a length of {available - 1} or less, or {more}" if available > 1 else more
 
 
 @functools.cache

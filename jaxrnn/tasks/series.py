@@ -132,7 +132,7 @@ def _moments(names: Sequence[str], values: np.ndarray, label: str) -> tuple[np.n
                     f"series: column {name!r} of {label!r}",
                     got=f"{column[0]:g} in every row, a standard deviation of 0",
                     expected="a column that varies, for it is divided by its standard deviation",
-                    remedy="leave it out with columns=(...)",
+                    remedy="leave it out by naming the other columns",
                 )
             )
         if not 0 < spread < np.inf:

@@ -194,7 +194,7 @@ def test_not_utf8_says_where(tmp_path):
 def test_one_character_too_short(tmp_path):
     path = tmp_path / "short.txt"
     path.write_text("abc", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"length 3 for 3 char.*length \+ 1 = 4.*length=2 or less"):
+    with pytest.raises(ValueError, match=r"length 3 for 3 char.*\+ 1 = 4.*length of 2 or less"):
         text(path, length=3)
     assert text(path, length=2, batch_size=1).info["characters"] == 3
     path.write_text("a", encoding="utf-8")
