@@ -45,7 +45,7 @@ def main(steps=150, hidden_size=96, count=200, temperature=0.7):
     )
 
     def loss_fn(params, batch, state):
-        state, logits = net.apply(params, batch.xs, state)
+        state, logits = net.apply(params, batch.xs, state, resets=batch.resets)
         return train.cross_entropy(logits, batch.targets, batch.mask), state
 
     params = net.init(jax.random.key(0))
@@ -54,7 +54,7 @@ def main(steps=150, hidden_size=96, count=200, temperature=0.7):
         params,
         optax.adam(1e-2),
         task.stream,
-        steps=min(steps, task.info["stream_steps"]),  # one pass: after it the stream starts again
+        steps=steps,
         carried=net.initial_state(params, (32,)),
         on_chunk=lambda done, metrics: print(f"step {done:4d}  loss {metrics.loss.mean():.3f}"),
     )

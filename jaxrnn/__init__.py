@@ -2,6 +2,7 @@
 
 from jaxrnn import analysis as analysis
 from jaxrnn import tasks as tasks
+from jaxrnn import testing as testing
 from jaxrnn import train as train
 from jaxrnn._version import __version__ as __version__
 from jaxrnn.cells import CELLS as CELLS
@@ -78,6 +79,7 @@ __all__ = [
     "select_unroll",
     "stack",
     "tasks",
+    "testing",
     "train",
     "trajectory",
     "truncated",

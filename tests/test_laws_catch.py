@@ -130,10 +130,6 @@ def late_params():
 
 BROKEN = {
     "init_counts_its_calls": ("init_is_deterministic", GOOD._replace(init=impure_init)),
-    "init_ignores_its_key": (
-        "init_is_deterministic",
-        GOOD._replace(init=lambda key: GOOD.init(jax.random.key(0))),
-    ),
     "initial_state_counts": ("init_is_deterministic", with_initial_state(impure_initial_state)),
     "state_changes_dtype": (
         "step_keeps_the_state",

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn.analysis.decay import spectral_norm
 from jaxrnn.analysis.flow import over_batch, read_flow
+from jaxrnn.cells.elman import elman_relu_pointwise, elman_tanh_pointwise
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.structure import Gated
@@ -22,14 +23,24 @@ class Bounds(NamedTuple):
     Attributes:
       lags: ``(T,)``, 1 to T steps.
       data_dependent: ``(T, *batch)``, the product of the norms of the steps' Jacobians.
-      pascanu: ``(T,)``, ``lag * log(gamma * sigma_max(w_hh))``, or None where the theorem does not
-        speak of the cell: it needs a state that enters the step through the recurrent product
-        alone, as in `jaxrnn.elman`; gated cells have a second path.
+      pascanu: ``(T,)``, with a mask ``(T, *batch)``: ``lag * log(gamma * sigma_max(w_hh))``, masked
+        steps not counted. None where the theorem does not speak of the cell (it needs a state that
+        enters the step through the recurrent product alone, as in `jaxrnn.elman`; gated cells have
+        a second path) or gamma is not known.
     """
 
     lags: Array
     data_dependent: Array
     pascanu: Array | None
+
+
+_SLOPES = {elman_tanh_pointwise: 1.0, elman_relu_pointwise: 1.0}
+
+
+def _known_slope(cell: Cell) -> float | None:
+    """Returns the largest slope of the cell's activation, where the library knows it."""
+    parts = cell.parts
+    return _SLOPES.get(parts.pointwise) if isinstance(parts, Gated) else None
 
 
 def _only_through_product(cell: Cell, params: Params, state: State, x: Input) -> bool:
@@ -64,7 +75,7 @@ def bounds(
     *,
     mask: Array | None = None,
     resets: Array | None = None,
-    gamma: float = 1.0,
+    gamma: float | None = None,
 ) -> Bounds:
     """Computes upper bounds on the norms that `gradient_decay` measures.
 
@@ -79,7 +90,9 @@ def bounds(
       state: the state to start from; ``cell.initial_state`` if not given.
       mask: bool ``(T, *batch)`` or None.
       resets: bool ``(T, *batch)`` or None.
-      gamma: largest slope of the activation: 1 for tanh and ReLU, 1/4 for the logistic function.
+      gamma: largest slope of the activation, such as 1/4 for the logistic function; known for the
+        tanh and the ReLU of `jaxrnn.elman` (1), and to be given for any other, with a `mix` that
+        adds.
 
     Returns:
       The bounds.
@@ -103,23 +116,20 @@ def bounds(
 
     def one(xs, state, mask, resets):
         flow = read_flow(cell, params, xs, state, mask, resets, by="bounds")
-        num_steps, size = flow.states.shape
-        eye = jnp.eye(size, dtype=flow.states.dtype)
-
-        def back(total, index):
-            total += jnp.log(spectral_norm(flow.pull(index, eye)))
-            return total, total
-
-        start = jnp.zeros((), flow.states.dtype)
-        return jax.lax.scan(back, start, jnp.arange(num_steps - 1, -1, -1))[1]
+        eye, steps = flow.eye(), jnp.arange(len(flow.states))
+        norms = jax.lax.map(lambda index: spectral_norm(flow.pull(index, eye)), steps)
+        return jnp.cumsum(jnp.log(norms[::-1]))
 
     measured = over_batch(one, cell, params, xs, state, mask, resets, out_axes=1, by="bounds")
     lags = jnp.arange(1, measured.shape[0] + 1)
     x = jax.tree.map(lambda leaf: leaf[0], xs)
     initial = cell.initial_state(params, measured.shape[1:])
+    gamma = _known_slope(cell) if gamma is None else gamma
     pascanu = None
-    if _only_through_product(cell, params, initial, x):
+    if gamma is not None and _only_through_product(cell, params, initial, x):
         with jax.default_matmul_precision("highest"):
             largest = spectral_norm(cell.parts.weights(params))
-        pascanu = lags * jnp.log(gamma * largest)
+        # A masked step changes nothing, so only the real ones count.
+        real = lags if mask is None else jnp.cumsum(jnp.asarray(mask)[::-1], axis=0)
+        pascanu = real * jnp.log(gamma * largest)
     return Bounds(lags, measured, pascanu)

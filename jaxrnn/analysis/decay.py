@@ -191,10 +191,10 @@ def gradient_decay(
         flow = read_flow(cell, params, xs, state, mask, resets, by="gradient_decay")
         num_steps, size = flow.states.shape
         if num_probes is None:
-            rows = jnp.eye(size, dtype=flow.states.dtype)
+            rows = flow.eye()
         else:
             rows = jax.random.rademacher(key, (num_probes, size), flow.states.dtype)
-            rows = rows / num_probes**0.5
+            rows = rows / num_probes**0.5 + jnp.zeros_like(flow.states[0])
 
         def back(product, index):
             product = rescale(flow.pull(index, product.values), product.exponent)

@@ -34,8 +34,14 @@ class Flow(NamedTuple):
     def pull(self, index: Array, rows: Array) -> Array:
         """Returns ``rows @ A`` for the step's Jacobian A (reverse mode), rows ``(k, D)``."""
         state, rest, inputs = self.at(index)
-        _, pull = jax.vjp(lambda s: self.advance(s, rest, inputs)[0], state)
-        return jax.vmap(lambda row: pull(row)[0])(rows)
+        after, pull = jax.vjp(lambda s: self.advance(s, rest, inputs)[0], state)
+        # Under `shard_map` a cotangent has to vary over the mesh as the state does.
+        return jax.vmap(lambda row: pull(row)[0])(rows + jnp.zeros_like(after))
+
+    def eye(self) -> Array:
+        """Returns the identity on states, ``(D, D)``, varying over a mesh as the states do."""
+        eye = jnp.eye(self.states.shape[1], dtype=self.states.dtype)
+        return eye + jnp.zeros_like(self.states[0])
 
     def at(self, index: Array) -> tuple[Array, Any, Any]:
         """Returns the state, its rest and the inputs of one step."""

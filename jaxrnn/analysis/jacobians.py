@@ -71,8 +71,8 @@ def jacobians(
 
     def one(xs, state, mask, resets):
         flow = read_flow(cell, params, xs, state, mask, resets, by="jacobians")
-        eye = jnp.eye(flow.states.shape[1], dtype=flow.states.dtype)
-        return jax.vmap(lambda index: flow.pull(index, eye))(jnp.arange(len(flow.states)))
+        eye, steps = flow.eye(), jnp.arange(len(flow.states))
+        return jax.vmap(lambda index: flow.pull(index, eye))(steps)
 
     return over_batch(one, cell, params, xs, state, mask, resets, out_axes=1, by="jacobians")
 
@@ -194,12 +194,11 @@ def jacobian_product(
         # At least one step, so that a trajectory exists, even if the product takes none.
         sequence = trim((xs, mask, resets), 0, max(stop, 1))
         flow = read_flow(cell, params, sequence[0], state, *sequence[1:], by=by)
-        eye = jnp.eye(flow.states.shape[1], dtype=flow.states.dtype)
 
         def back(product, index):
             return rescale(flow.pull(index, product.values), product.exponent), None
 
-        product, _ = jax.lax.scan(back, scaled(eye), jnp.arange(start, stop), reverse=True)
+        product, _ = jax.lax.scan(back, scaled(flow.eye()), jnp.arange(start, stop), reverse=True)
         top = largest(product.values)
         matrix = product.values / jnp.where(top == 0, 1, top)
         return JacobianProduct(matrix, log_scale(product.exponent, top))

@@ -15,6 +15,8 @@ from jaxrnn.unrolls.scan import read_recurrence
 
 __all__ = ["LossGradientProfile", "loss_gradient_profile"]
 
+_BY = "loss_gradient_profile"
+
 
 class LossGradientProfile(NamedTuple):
     """How large ``dL / d s_t`` is at each time.
@@ -28,7 +30,6 @@ class LossGradientProfile(NamedTuple):
     log_norms: Array
 
 
-@compiled_per_cell("loss_fn")
 def loss_gradient_profile(
     loss_fn: Callable[[Output], Array],
     cell: Cell,
@@ -76,34 +77,63 @@ def loss_gradient_profile(
       R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks",
       2013, equations 3 to 5.
     """
-    by = "loss_gradient_profile"
-    with jax.default_matmul_precision("highest"):
-        run = read_recurrence(cell, params, xs, state, mask=mask, resets=resets, by=by)
-        _, ys = jax.lax.scan(run.advance, run.state, run.inputs)
-        shape = jax.eval_shape(loss_fn, ys)
-        if getattr(shape, "shape", None) != ():
-            msg = f"{by}: got a loss_fn that returns {shape}; expected a scalar; take the mean"
-            raise ValueError(msg)
-        d_ys = jax.grad(loss_fn)(ys)
+    ys, unread = _outputs(cell, params, xs, state, mask=mask, resets=resets)
+    loss, pull = jax.vjp(lambda ys: loss_fn(_join(ys, unread)), ys)
+    if jnp.shape(loss) != ():
+        msg = (
+            f"{_BY}: got a loss_fn that returns an array of shape {jnp.shape(loss)}; expected a "
+            "scalar; take the mean"
+        )
+        raise ValueError(msg)
+    (d_ys,) = pull(jnp.ones_like(loss))
+    log_norms = _log_norms(cell, params, xs, state, mask=mask, resets=resets, d_ys=d_ys)
+    return LossGradientProfile(jnp.arange(log_norms.shape[0]), log_norms)
 
+
+def _is_float(leaf) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def _split(ys: Output) -> tuple[Output, Output]:
+    """Splits outputs into what has a gradient and what has none; None in place of the other."""
+    floats = jax.tree.map(lambda leaf: leaf if _is_float(leaf) else None, ys)
+    return floats, jax.tree.map(lambda leaf: None if _is_float(leaf) else leaf, ys)
+
+
+def _join(floats: Output, others: Output) -> Output:
+    return jax.tree.map(
+        lambda a, b: b if a is None else a, floats, others, is_leaf=lambda leaf: leaf is None
+    )
+
+
+@compiled_per_cell()
+def _outputs(cell, params, xs, state, *, mask, resets):
+    with jax.default_matmul_precision("highest"):
+        run = read_recurrence(cell, params, xs, state, mask=mask, resets=resets, by=_BY)
+        return _split(jax.lax.scan(run.advance, run.state, run.inputs)[1])
+
+
+@compiled_per_cell()
+def _log_norms(cell, params, xs, state, *, mask, resets, d_ys):
     def one(xs, state, mask, resets, d_ys):
-        flow = read_flow(cell, params, xs, state, mask, resets, by=by)
-        num_steps, size = flow.states.shape
+        flow = read_flow(cell, params, xs, state, mask, resets, by=_BY)
 
         def back(gradient: Scaled, index):
             state, rest, inputs = flow.at(index)
-            _, pull = jax.vjp(lambda s: flow.advance(s, rest, inputs), state)
-            no_state = jnp.zeros_like(gradient.values)
+
+            def advance(s):
+                s, y = flow.advance(s, rest, inputs)
+                return s, _split(y)[0]
+
+            _, pull = jax.vjp(advance, state)
             d_y = jax.tree.map(lambda leaf: leaf[index], d_ys)
-            no_y = jax.tree.map(jnp.zeros_like, d_y)
-            (later,) = pull((gradient.values, no_y))
-            (now,) = pull((no_state, d_y))
+            (later,) = pull((gradient.values, jax.tree.map(jnp.zeros_like, d_y)))
+            (now,) = pull((jnp.zeros_like(gradient.values), d_y))
             gradient = add(rescale(later, gradient.exponent), scaled(now))
             return gradient, log_scale(gradient.exponent, jnp.linalg.norm(gradient.values))
 
-        last = scaled(jnp.zeros(size, flow.states.dtype))
-        _, log_norms = jax.lax.scan(back, last, jnp.arange(num_steps), reverse=True)
-        return jnp.append(log_norms, -jnp.inf)
+        last = scaled(jnp.zeros_like(flow.states[0]))
+        _, log_norms = jax.lax.scan(back, last, jnp.arange(len(flow.states)), reverse=True)
+        return jnp.concatenate([log_norms, jnp.full_like(log_norms[:1], -jnp.inf)])
 
-    log_norms = over_batch(one, cell, params, xs, state, mask, resets, d_ys, out_axes=1, by=by)
-    return LossGradientProfile(jnp.arange(log_norms.shape[0]), log_norms)
+    return over_batch(one, cell, params, xs, state, mask, resets, d_ys, out_axes=1, by=_BY)

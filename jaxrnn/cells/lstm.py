@@ -68,8 +68,8 @@ def lstm_init(key, input_size, hidden_size, *, forget_bias=1.0, **options) -> LS
 
 def lstm_initial_state(params, batch_shape=()) -> LSTMState:
     """Returns zeros, h and c ``(*batch, H)`` each."""
-    zeros = jnp.zeros((*batch_shape, params.w_hh.shape[0]), params.w_hh.dtype)
-    return LSTMState(h=zeros, c=zeros)
+    shape, dtype = (*batch_shape, params.w_hh.shape[0]), params.w_hh.dtype
+    return LSTMState(h=jnp.zeros(shape, dtype), c=jnp.zeros(shape, dtype))
 
 
 def lstm_project(params, x):

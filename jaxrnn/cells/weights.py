@@ -64,10 +64,24 @@ def sized_init(
       TypeError: a size is not an integer, or `dtype` is not floating.
       ValueError: a size is less than 1.
     """
-    return functools.partial(
-        function,
-        input_size=check_size("input_size", input_size, by=by),
-        hidden_size=check_size("hidden_size", hidden_size, by=by),
-        dtype=None if dtype is None else initializers.float_dtype(dtype),
-        **options,
-    )
+    for name in ("init", "input_init"):
+        value = options.get(name)
+        if value is not None and not callable(value):
+            msg = (
+                f"{by}: got {name}={value!r}; expected a function (key, shape, dtype) -> array; "
+                "jaxrnn.initializers has some, such as identity()"
+            )
+            raise TypeError(msg)
+    options["input_size"] = check_size("input_size", input_size, by=by)
+    options["hidden_size"] = check_size("hidden_size", hidden_size, by=by)
+    options["dtype"] = None if dtype is None else initializers.float_dtype(dtype)
+    try:
+        return _bind(function, tuple(options.items()))
+    except TypeError:  # an option that cannot be hashed, such as an array
+        return functools.partial(function, **options)
+
+
+@functools.lru_cache(maxsize=1024)
+def _bind(function: Callable, options: tuple) -> InitFn:
+    """Binds options; equal calls give one function, so that cells made alike are equal."""
+    return functools.partial(function, **dict(options))

@@ -185,7 +185,7 @@ def measure_cell(
         return _loss(task, net.apply(params, batch.xs)[1], batch)
 
     probe = task.sample(probe_key)
-    probe = Batch(*(leaf[:, :num_sequences] for leaf in probe))
+    probe = jax.tree.map(lambda leaf: leaf[:, :num_sequences], probe)
     measure = jax.jit(lambda params, batch: _measure(cell, head, task, params, batch))
     before = _report(measure(params, probe))
     result: FitResult = fit(

@@ -77,12 +77,11 @@ def orthogonal(scale: float = 1.0) -> Initializer:
     """
 
     def initialize(key, shape, dtype=None):
-        gates = _gates(shape, "orthogonal")
+        gates, dtype = _gates(shape, "orthogonal"), float_dtype(dtype)
         one = jax.nn.initializers.orthogonal(scale)
-        blocks = [
-            one(k, (shape[0], shape[0]), float_dtype(dtype)) for k in jax.random.split(key, gates)
-        ]
-        return jnp.concatenate(blocks, axis=1)
+        wide = jnp.promote_types(dtype, jnp.float32)  # LAPACK knows no half precision
+        blocks = [one(k, (shape[0], shape[0]), wide) for k in jax.random.split(key, gates)]
+        return jnp.concatenate(blocks, axis=1).astype(dtype)
 
     return initialize
 

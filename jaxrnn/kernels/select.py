@@ -1,7 +1,5 @@
 """Which unroll the library would choose."""
 
-import jax
-
 from jaxrnn.core.cell import Cell, check_cell_type
 from jaxrnn.core.checks import unknown_name
 from jaxrnn.core.types import UnrollFn
@@ -35,7 +33,6 @@ def select_unroll(cell: Cell, *, platform: str | None = None) -> UnrollFn:
       'unroll'
     """
     check_cell_type(cell, by="select_unroll")
-    platform = jax.default_backend() if platform is None else platform
-    if platform not in _PLATFORMS:
+    if platform is not None and platform not in _PLATFORMS:
         raise unknown_name("platform", platform, _PLATFORMS)
     return unroll

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxrnn.core.trees import mask_zero
 from jaxrnn.core.types import Key, State
 from jaxrnn.layers.layer import Layer
+from jaxrnn.unrolls.sequence import check_flags
 
 __all__ = ["DropoutState", "dropout", "seed_dropout"]
 
@@ -72,7 +73,8 @@ def dropout(rate: float, *, variational: bool = False) -> Layer:
 
     def apply(params, xs, state=None, *, mask=None, resets=None):
         del params, resets
-        xs = xs if mask is None else mask_zero(jnp.asarray(mask), xs)
+        mask = check_flags("mask", mask, xs.shape[:-1], by="dropout")
+        xs = xs if mask is None else mask_zero(mask, xs)
         key = None if state is None else state.key
         if key is None or rate == 0:
             return DropoutState(key), xs
@@ -94,6 +96,9 @@ def seed_dropout(state: State, key: Key) -> State:
     Returns:
       The state with keys; the other parts are unchanged.
 
+    Raises:
+      ValueError: there is no dropout in the state.
+
     Example:
       >>> import jax
       >>> seed_dropout((DropoutState(None), 1.0), jax.random.key(0))[0].key.shape
@@ -107,4 +112,11 @@ def seed_dropout(state: State, key: Key) -> State:
         found[0] += 1
         return DropoutState(jax.random.fold_in(key, found[0]))
 
-    return jax.tree.map(put, state, is_leaf=lambda node: isinstance(node, DropoutState))
+    state = jax.tree.map(put, state, is_leaf=lambda node: isinstance(node, DropoutState))
+    if not found[0]:
+        msg = (
+            "seed_dropout: got a state without a DropoutState; expected that of a network with "
+            "dropout; make it with net.initial_state(params, batch_shape)"
+        )
+        raise ValueError(msg)
+    return state

@@ -9,6 +9,7 @@ from jaxrnn.core.checks import check_size
 from jaxrnn.core.trees import mask_zero
 from jaxrnn.core.types import Array
 from jaxrnn.layers.layer import Layer, SizedInit
+from jaxrnn.unrolls.sequence import check_flags
 
 __all__ = ["ReadoutParams", "readout"]
 
@@ -85,7 +86,7 @@ def readout(
             raise ValueError(msg)
         if mask is None:
             return (), xs @ params.w + params.b
-        mask = jnp.asarray(mask)
+        mask = check_flags("mask", mask, xs.shape[:-1], by="readout")
         return (), mask_zero(mask, mask_zero(mask, xs) @ params.w + params.b)
 
     return Layer(SizedInit(initialize), initial_state, apply)

@@ -7,12 +7,14 @@ from jaxrnn.tasks.text import decode as decode
 from jaxrnn.tasks.text import encode as encode
 from jaxrnn.tasks.text import text as text
 from jaxrnn.tasks.types import Batch as Batch
+from jaxrnn.tasks.types import StreamBatch as StreamBatch
 from jaxrnn.tasks.types import Task as Task
 from jaxrnn.tasks.types import TaskEntry as TaskEntry
 
 __all__ = [
     "TASKS",
     "Batch",
+    "StreamBatch",
     "Task",
     "TaskEntry",
     "adding",

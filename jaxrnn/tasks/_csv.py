@@ -1,4 +1,4 @@
-"""Read numeric columns out of comma-separated text, naming the cell when one is wrong."""
+"""Reads numeric columns out of comma-separated text, naming the cell when one is wrong."""
 
 import csv
 import difflib
@@ -16,24 +16,24 @@ __all__ = ["numeric_columns"]
 def numeric_columns(
     content: str, label: str, columns: str | Sequence[str] | None
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    r"""Parse comma-separated text and take the named columns as numbers.
+    r"""Parses comma-separated text and takes the named columns as numbers.
 
     Args:
-        content: the text.
-        label: what to call the file in an error.
-        columns: names, in the order wanted; None takes all.
+      content: the text.
+      label: what to call the file in an error.
+      columns: names, in the order wanted; None takes all.
 
     Returns:
-        The names of the C columns and their values, float64 `(rows, C)`.
+      The names of the C columns and their values, float64 ``(rows, C)``.
 
     Raises:
-        TypeError: `columns` holds something that is not a name.
-        ValueError: see `series`.
+      TypeError: `columns` holds something that is not a name.
+      ValueError: see `series`.
 
     Example:
-        >>> names, values = numeric_columns("day,t\nmon,1.5\ntue,2\n", "demo.csv", ["t"])
-        >>> names, values.tolist()
-        (('t',), [[1.5], [2.0]])
+      >>> names, values = numeric_columns("day,t\nmon,1.5\ntue,2\n", "demo.csv", ["t"])
+      >>> names, values.tolist()
+      (('t',), [[1.5], [2.0]])
     """
     rows = _rows(content, label)
     first = rows[0][1]
@@ -60,7 +60,7 @@ def numeric_columns(
 
 
 def _rows(content: str, label: str) -> list[tuple[int, list[str]]]:
-    """Split into `(line number, cells)`, without the blank lines at the end."""
+    """Splits into ``(line number, cells)``, without the blank lines at the end."""
     # a byte order mark, which spreadsheets write, would become part of the first column's name
     reader = csv.reader(io.StringIO(content.removeprefix("\ufeff"), newline=""), strict=True)
     rows: list[tuple[int, list[str]]] = []

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from jaxrnn.tasks.types import Batch
+from jaxrnn.tasks.types import Batch, StreamBatch
 
 __all__ = [
     "explain",
@@ -26,16 +26,16 @@ __all__ = [
 
 
 def explain(subject: str, *, got: str, expected: str, remedy: str) -> str:
-    """Build the text of an error: what was wrong, got, expected, remedy."""
+    """Builds the text of an error: what was wrong, got, expected, remedy."""
     return f"{subject}: got {got}; expected {expected}; {remedy}"
 
 
 def positive_int(name: str, value: Any, *, minimum: int = 1) -> int:
-    """Check that `value` is an integer of at least `minimum` and return it as an int.
+    """Checks that `value` is an integer of at least `minimum` and returns it as an int.
 
     Raises:
-        TypeError: it is no integer, or a bool.
-        ValueError: it is below `minimum`.
+      TypeError: it is no integer, or a bool.
+      ValueError: it is below `minimum`.
     """
     expected = f"an integer of at least {minimum}"
     remedy = f"pass for example {name}={max(minimum, 32)}"
@@ -53,12 +53,12 @@ def positive_int(name: str, value: Any, *, minimum: int = 1) -> int:
 
 
 def read_utf8(path: str | PathLike[str], task: str) -> tuple[bytes, str]:
-    """Read a UTF-8 file and return its raw bytes and its text, line ends untouched.
+    """Reads a UTF-8 file and returns its raw bytes and its text, line ends untouched.
 
     Raises:
-        FileNotFoundError: nothing is there.
-        IsADirectoryError: a directory is there.
-        ValueError: the file is empty or not UTF-8.
+      FileNotFoundError: nothing is there.
+      IsADirectoryError: a directory is there.
+      ValueError: the file is empty or not UTF-8.
     """
     where = Path(path)
     subject = f"{task}: path"
@@ -111,32 +111,32 @@ def read_utf8(path: str | PathLike[str], task: str) -> tuple[bytes, str]:
 
 
 def shorter_or_more(available: int, what: str) -> str:
-    """Say what to do when `available` rows or characters are too few for one window."""
+    """Says what to do when `available` rows or characters are too few for one window."""
     more = f"pass a longer {what}"
     return f"use a length of {available - 1} or less, or {more}" if available > 1 else more
 
 
 @functools.cache
 def static(fn: Callable[..., Batch], **sizes: int) -> Callable[..., Batch]:
-    """Bind sizes to `fn`, giving the same object for the same sizes.
+    """Binds sizes to `fn`, giving the same object for the same sizes.
 
-    jit compares the function inside a `Partial` by identity here, so two tasks made alike share
-    one trace only when they share this object.
+    jit compares the function inside a `Partial` by identity here, so two tasks made alike share one
+    trace only when they share this object.
     """
     return functools.partial(fn, **sizes)
 
 
 def sample_windows(data: jax.Array, key: jax.Array, *, length: int, batch_size: int) -> Batch:
-    """Draw windows of `length` steps at uniform starts; targets are one step ahead.
+    """Draws windows of `length` steps at uniform starts; targets are one step ahead.
 
     Args:
-        data: `(N, ...)`, with `N > length`.
-        key: PRNG key.
-        length: steps T of a window.
-        batch_size: windows B.
+      data: ``(N, ...)``, with ``N > length``.
+      key: PRNG key.
+      length: steps T of a window.
+      batch_size: windows B.
 
     Returns:
-        A `Batch` of `(T, B, ...)` inputs and targets, every position counted.
+      A `Batch` of ``(T, B, ...)`` inputs and targets, every position counted.
     """
     starts = jax.random.randint(key, (batch_size,), 0, data.shape[0] - length)
     return _windows(data, starts, length)
@@ -144,24 +144,25 @@ def sample_windows(data: jax.Array, key: jax.Array, *, length: int, batch_size: 
 
 def stream_windows(
     data: jax.Array, step: jax.Array | int, *, length: int, batch_size: int, steps: int
-) -> Batch:
-    """Cut window `step` of `batch_size` parallel streams; targets are one step ahead.
+) -> StreamBatch:
+    """Cuts one window of parallel streams; targets are one step ahead.
 
-    Stream b reads `data[b * steps * length :]`; after `steps` windows it starts again. The streams
-    lie end to end, so one pass uses every target once, up to a remainder at the end of the data.
+    Stream b reads ``data[b * steps * length :]``; after `steps` windows it starts again. The
+    streams lie end to end, so one pass uses every target once, up to a remainder at the end of the
+    data.
 
     Args:
-        data: `(N, ...)`, with `N > batch_size * steps * length`.
-        step: integer scalar, traced or not.
-        length: steps T of a window.
-        batch_size: streams B.
-        steps: windows in one pass.
+      data: ``(N, ...)``, with ``N > batch_size * steps * length``.
+      step: integer scalar, traced or not: which window.
+      length: steps T of a window.
+      batch_size: streams B.
+      steps: windows in one pass.
 
     Returns:
-        A `Batch` of `(T, B, ...)` inputs and targets, every position counted.
+      ``(T, B, ...)`` inputs and targets, every position counted.
 
     Raises:
-        TypeError: `step` is not an integer scalar.
+      TypeError: `step` is not an integer scalar.
     """
     index = jnp.asarray(step)
     if not jnp.issubdtype(index.dtype, jnp.integer) or index.ndim != 0:
@@ -174,7 +175,9 @@ def stream_windows(
             )
         )
     starts = (jnp.arange(batch_size) * steps + index % steps) * length
-    return _windows(data, starts, length)
+    batch = _windows(data, starts, length)
+    begins = (jnp.arange(length) == 0) & (index % steps == 0)
+    return StreamBatch(*batch, jnp.broadcast_to(begins[:, None], batch.mask.shape))
 
 
 def _windows(data: jax.Array, starts: jax.Array, length: int) -> Batch:
@@ -187,17 +190,17 @@ def _windows(data: jax.Array, starts: jax.Array, length: int) -> Batch:
 def window_functions(
     data: jax.Array, *, length: int, batch_size: int
 ) -> tuple[Partial, Partial | None, dict[str, Any]]:
-    """Make `sample` and `stream` over one data array, and the facts about the stream.
+    """Makes `sample` and `stream` over one data array, and the facts about the stream.
 
     Args:
-        data: `(N, ...)`, with `N > length`. It is a leaf of both functions, so it enters jit as an
-            argument when the function does, not as a constant of the program.
-        length: steps T of a window.
-        batch_size: windows B.
+      data: ``(N, ...)``, with ``N > length``. It is a leaf of both functions, so it enters jit as
+        an argument when the function does, not as a constant of the program.
+      length: steps T of a window.
+      batch_size: windows B.
 
     Returns:
-        `(sample, stream, facts)`; `stream` is None when the data are too short for it, and
-        `facts["stream_note"]` then says so.
+      ``(sample, stream, facts)``; `stream` is None when the data are too short for it, and
+      ``facts["stream_note"]`` then says so.
     """
     sample = Partial(static(sample_windows, length=length, batch_size=batch_size), data)
     needed = batch_size * length + 1

@@ -11,36 +11,36 @@ __all__ = ["adding"]
 
 
 def adding(*, length: int = 100, batch_size: int = 32) -> Task:
-    """Make the adding problem: the sum of the two numbers that carry a marker.
+    """Makes the adding problem: the sum of the two numbers that carry a marker.
 
-    Feature 0 of the input holds numbers from U(0, 1). Feature 1 is one at two steps, one drawn
-    from the first `length // 2` steps and one from the rest, and zero elsewhere. The target is the
-    sum of the two marked numbers, at the last step; the other targets are zero and do not count.
-    This is the form used since Arjovsky et al.; the first paper drew from U(-1, 1) and put the
-    first marker among the first ten steps.
+    Feature 0 of the input holds numbers from U(0, 1). Feature 1 is one at two steps, one drawn from
+    the first ``length // 2`` steps and one from the rest, and zero elsewhere. The target is the sum
+    of the two marked numbers, at the last step; the other targets are zero and do not count. This
+    is the form used since Arjovsky et al.; the first paper drew from U(-1, 1) and put the first
+    marker among the first ten steps.
 
     Args:
-        length: steps T of a sequence, at least 2.
-        batch_size: sequences B in a batch.
+      length: steps T of a sequence, at least 2.
+      batch_size: sequences B in a batch.
 
     Returns:
-        A `Task` of kind `"regression"`: xs float `(T, B, 2)`, targets float `(T, B, 1)`, mask True
-        at the last step. `stream` is None: sequences are independent. `info["baseline_loss"]` is
-        1/6, the mean squared error of always answering 1.
+      A `Task` of kind ``"regression"``: xs float ``(T, B, 2)``, targets float ``(T, B, 1)``, mask
+      True at the last step. `stream` is None: sequences are independent. ``info["baseline_loss"]``
+      is 1/6, the mean squared error of always answering 1.
 
     Raises:
-        TypeError: `length` or `batch_size` is not an integer.
-        ValueError: `length` is below 2 or `batch_size` below 1.
+      TypeError: `length` or `batch_size` is not an integer.
+      ValueError: `length` is below 2 or `batch_size` below 1.
 
     Example:
-        >>> import jax
-        >>> batch = adding(length=10, batch_size=4).sample(jax.random.key(0))
-        >>> batch.xs.shape, int(batch.xs[:, 0, 1].sum()), int(batch.mask.sum())
-        ((10, 4, 2), 2, 4)
+      >>> import jax
+      >>> batch = adding(length=10, batch_size=4).sample(jax.random.key(0))
+      >>> batch.xs.shape, int(batch.xs[:, 0, 1].sum()), int(batch.mask.sum())
+      ((10, 4, 2), 2, 4)
 
     Reference:
-        Hochreiter, Schmidhuber, Long short-term memory, 1997, section 5.4.
-        Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016, section 4.2.
+      S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997, section 5.4; M. Arjovsky,
+      A. Shah, Y. Bengio, "Unitary evolution recurrent neural networks", 2016, section 4.2.
     """
     length = positive_int("length", length, minimum=2)
     batch_size = positive_int("batch_size", batch_size)

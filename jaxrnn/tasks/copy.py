@@ -13,43 +13,43 @@ __all__ = ["copy"]
 
 
 def copy(*, length: int = 100, symbols: int = 8, memory: int = 10, batch_size: int = 32) -> Task:
-    """Make the copy task: repeat `memory` symbols, `length` steps after they ended.
+    """Makes the copy task: repeat `memory` symbols, `length` steps after they ended.
 
-    Tokens are 0 for a blank, 1 to `symbols` for the symbols, `symbols + 1` for the go marker::
+    Tokens are 0 for a blank, 1 to `symbols` for the symbols, ``symbols + 1`` for the go marker::
 
         input    s_1 ... s_memory | length - 1 blanks | go | memory blanks
         target   memory + length blanks               | s_1 ... s_memory
 
-    `length` is the delay, T in the paper, so a sequence has `length + 2 * memory` steps: with the
-    paper's ten symbols, `length=100` gives 120 steps. The loss counts every step, as in the paper,
-    so losses compare with published curves; the last `memory` steps alone are
-    `batch.targets > 0`.
+    `length` is the delay, T in the paper, so a sequence has ``length + 2 * memory`` steps: with the
+    paper's ten symbols, ``length=100`` gives 120 steps. The loss counts every step, as in the
+    paper, so losses compare with published curves; the last `memory` steps alone are
+    ``batch.targets > 0``.
 
     Args:
-        length: the delay in steps, at least 1: from the last symbol to the go marker, inclusive.
-        symbols: different symbols, at least 2.
-        memory: symbols to remember in each sequence.
-        batch_size: sequences B in a batch.
+      length: the delay in steps, at least 1: from the last symbol to the go marker, inclusive.
+      symbols: different symbols, at least 2.
+      memory: symbols to remember in each sequence.
+      batch_size: sequences B in a batch.
 
     Returns:
-        A `Task` of kind `"tokens"` over `symbols + 2` tokens: xs and targets int32 `(T, B)` with
-        `T = length + 2 * memory`, mask True everywhere. `stream` is None: sequences are
-        independent. `info["baseline_loss"]` is `memory * log(symbols) / T` nats per position,
-        the best that is possible without memory: blanks until the marker, then a guess.
+      A `Task` of kind ``"tokens"`` over ``symbols + 2`` tokens: xs and targets int32 ``(T, B)``
+      with ``T = length + 2 * memory``, mask True everywhere. `stream` is None: sequences are
+      independent. ``info["baseline_loss"]`` is ``memory * log(symbols) / T`` nats per position, the
+      best that is possible without memory: blanks until the marker, then a guess.
 
     Raises:
-        TypeError: a size is not an integer.
-        ValueError: a size is too small.
+      TypeError: a size is not an integer.
+      ValueError: a size is too small.
 
     Example:
-        >>> import jax
-        >>> batch = copy(length=3, memory=2, batch_size=1).sample(jax.random.key(0))
-        >>> batch.xs.shape, bool((batch.xs[:2] == batch.targets[-2:]).all())
-        ((7, 1), True)
+      >>> import jax
+      >>> batch = copy(length=3, memory=2, batch_size=1).sample(jax.random.key(0))
+      >>> batch.xs.shape, bool((batch.xs[:2] == batch.targets[-2:]).all())
+      ((7, 1), True)
 
     Reference:
-        Arjovsky, Shah, Bengio, Unitary evolution recurrent neural networks, 2016, section 4.1.
-        Hochreiter, Schmidhuber, Long short-term memory, 1997.
+      M. Arjovsky, A. Shah, Y. Bengio, "Unitary evolution recurrent neural networks", 2016, section
+      4.1; S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997.
     """
     length = positive_int("length", length)
     symbols = positive_int("symbols", symbols, minimum=2)

@@ -30,46 +30,46 @@ def series(
     batch_size: int = 32,
     columns: str | Sequence[str] | None = None,
 ) -> Task:
-    """Make the task of predicting the next row of a table from the rows so far.
+    """Makes the task of predicting the next row of a table from the rows so far.
 
-    Each column is standardised, `(value - mean) / std` over the whole file; `info["mean"]` and
-    `info["std"]` undo it. Targets are the inputs one row ahead. No row is held out: put the rows
+    Each column is standardised, ``(value - mean) / std`` over the whole file; ``info["mean"]`` and
+    ``info["std"]`` undo it. Targets are the inputs one row ahead. No row is held out: put the rows
     for evaluation in a file of their own.
 
     A first line without a single number in it is a header; without one the columns are called
-    `"0"`, `"1"` and so on.
+    ``"0"``, ``"1"`` and so on.
 
     Args:
-        path: a UTF-8 file of comma-separated values, one row per time step. None takes the monthly
-            mean sunspot numbers from 1749 to 2008: 3,120 rows, month-to-month noise on a cycle
-            of about eleven years (130 rows) whose height drifts over a century.
-        length: rows T in a window.
-        batch_size: windows B in a batch.
-        columns: names of the columns to use, in this order; None takes all. Columns that are not
-            used may hold anything, dates for example.
+      path: a UTF-8 file of comma-separated values, one row per time step. None takes the monthly
+        mean sunspot numbers from 1749 to 2008: 3,120 rows, month-to-month noise on a cycle of about
+        eleven years (130 rows) whose height drifts over a century.
+      length: rows T in a window.
+      batch_size: windows B in a batch.
+      columns: names of the columns to use, in this order; None takes all. Columns that are not used
+        may hold anything, dates for example.
 
     Returns:
-        A `Task` of kind `"regression"`: xs and targets float `(T, B, C)` for C columns, in standard
-        deviations, every position counted. `stream` is None when `batch_size * length + 1` rows
-        are more than there are. `info["baseline_loss"]` is the mean squared error of repeating the
-        last row, or of always answering the mean, whichever is less.
+      A `Task` of kind ``"regression"``: xs and targets float ``(T, B, C)`` for C columns, in
+      standard deviations, every position counted. `stream` is None when ``batch_size * length + 1``
+      rows are more than there are. ``info["baseline_loss"]`` is the mean squared error of repeating
+      the last row, or of always answering the mean, whichever is less.
 
     Raises:
-        FileNotFoundError: nothing is at `path`.
-        IsADirectoryError: a directory is at `path`.
-        TypeError: `length` or `batch_size` is not an integer, or `columns` holds no names.
-        ValueError: a cell that is used is empty, not a number, or not finite; rows differ in their
-            number of cells; fewer than `length + 1` rows; a column does not vary; a column name
-            is unknown or repeated; the file is empty or not UTF-8; or a size is below one.
+      FileNotFoundError: nothing is at `path`.
+      IsADirectoryError: a directory is at `path`.
+      TypeError: `length` or `batch_size` is not an integer, or `columns` holds no names.
+      ValueError: a cell that is used is empty, not a number, or not finite; rows differ in their
+        number of cells; fewer than ``length + 1`` rows; a column does not vary; a column name is
+        unknown or repeated; the file is empty or not UTF-8; or a size is below one.
 
     Example:
-        >>> import jax
-        >>> task = series(length=24, batch_size=4)
-        >>> task.sample(jax.random.key(0)).xs.shape, task.info["rows"]
-        ((24, 4, 1), 3120)
+      >>> import jax
+      >>> task = series(length=24, batch_size=4)
+      >>> task.sample(jax.random.key(0)).xs.shape, task.info["rows"]
+      ((24, 4, 1), 3120)
 
     Reference:
-        The sunspot numbers: data/sunspots.LICENCE.md beside this module.
+      The sunspot numbers: data/sunspots.LICENCE.md beside this module.
     """
     length = positive_int("length", length)
     batch_size = positive_int("batch_size", batch_size)

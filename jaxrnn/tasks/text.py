@@ -21,21 +21,21 @@ __all__ = ["decode", "encode", "text"]
 
 
 def encode(text: str, vocabulary: str) -> np.ndarray:
-    """Turn characters into tokens: the position of each character in `vocabulary`.
+    """Turns characters into tokens: the position of each character in `vocabulary`.
 
     Args:
-        text: the characters.
-        vocabulary: distinct characters, in any order.
+      text: the characters.
+      vocabulary: distinct characters, in any order.
 
     Returns:
-        int32 `(len(text),)`.
+      int32 ``(len(text),)``.
 
     Raises:
-        ValueError: a character is not in the vocabulary, or the vocabulary repeats one.
+      ValueError: a character is not in the vocabulary, or the vocabulary repeats one.
 
     Example:
-        >>> encode("abba", "ab").tolist()
-        [0, 1, 1, 0]
+      >>> encode("abba", "ab").tolist()
+      [0, 1, 1, 0]
     """
     known = _codes(vocabulary)
     order = np.argsort(known, kind="stable")
@@ -67,22 +67,22 @@ def encode(text: str, vocabulary: str) -> np.ndarray:
 
 
 def decode(tokens: np.ndarray | jax.Array | list[int], vocabulary: str) -> str:
-    """Turn tokens into characters; the inverse of `encode`.
+    """Turns tokens into characters; the inverse of `encode`.
 
     Args:
-        tokens: integers `(N,)` in `[0, len(vocabulary))`.
-        vocabulary: the characters, by token.
+      tokens: integers ``(N,)`` in ``[0, len(vocabulary))``.
+      vocabulary: the characters, by token.
 
     Returns:
-        A string of N characters.
+      A string of N characters.
 
     Raises:
-        TypeError: the tokens are not integers.
-        ValueError: the tokens are not one-dimensional, or one is out of range.
+      TypeError: the tokens are not integers.
+      ValueError: the tokens are not one-dimensional, or one is out of range.
 
     Example:
-        >>> decode([0, 1, 1, 0], "ab")
-        'abba'
+      >>> decode([0, 1, 1, 0], "ab")
+      'abba'
     """
     array = np.asarray(tokens)
     if array.ndim != 1:
@@ -121,40 +121,40 @@ def decode(tokens: np.ndarray | jax.Array | list[int], vocabulary: str) -> str:
 def text(
     path: str | PathLike[str] | None = None, *, length: int = 100, batch_size: int = 32
 ) -> Task:
-    """Make the task of predicting the next character of a text.
+    """Makes the task of predicting the next character of a text.
 
     Targets are the inputs one character ahead. The vocabulary is the sorted set of the characters
-    in the text, so `input_size == output_size == len(info["vocabulary"])`. No part of the text is
+    in the text, so ``input_size == output_size == len(info["vocabulary"])``. No part of the text is
     held out: put the text for evaluation in a file of its own.
 
     Args:
-        path: a UTF-8 file, read as it is (line ends and a byte order mark are characters). None
-            takes the English prose of Python's own help (`pydoc_data.topics`), about half a
-            million characters. It changes from one Python version to the next: `info` names it.
-        length: characters T in a window.
-        batch_size: windows B in a batch.
+      path: a UTF-8 file, read as it is (line ends and a byte order mark are characters). None takes
+        the English prose of Python's own help (`pydoc_data.topics`), about half a million
+        characters. It changes from one Python version to the next: `info` names it.
+      length: characters T in a window.
+      batch_size: windows B in a batch.
 
     Returns:
-        A `Task` of kind `"tokens"`: xs and targets int32 `(T, B)`, every position counted.
-        `stream` is None when `batch_size * length + 1` characters are more than there are.
-        `info["baseline_loss"]` is the entropy of single characters, in nats per character.
+      A `Task` of kind ``"tokens"``: xs and targets int32 ``(T, B)``, every position counted.
+      `stream` is None when ``batch_size * length + 1`` characters are more than there are.
+      ``info["baseline_loss"]`` is the entropy of single characters, in nats per character.
 
     Raises:
-        FileNotFoundError: nothing is at `path`.
-        IsADirectoryError: a directory is at `path`.
-        TypeError: `length` or `batch_size` is not an integer.
-        ValueError: the file is empty, not UTF-8, shorter than `length + 1` characters or made of
-            one single character; or a size is below one.
+      FileNotFoundError: nothing is at `path`.
+      IsADirectoryError: a directory is at `path`.
+      TypeError: `length` or `batch_size` is not an integer.
+      ValueError: the file is empty, not UTF-8, shorter than ``length + 1`` characters or made of
+        one single character; or a size is below one.
 
     Example:
-        >>> import jax
-        >>> task = text(length=20, batch_size=4)
-        >>> batch = task.sample(jax.random.key(0))
-        >>> batch.xs.shape, len(decode(batch.xs[:, 0], task.info["vocabulary"]))
-        ((20, 4), 20)
+      >>> import jax
+      >>> task = text(length=20, batch_size=4)
+      >>> batch = task.sample(jax.random.key(0))
+      >>> batch.xs.shape, len(decode(batch.xs[:, 0], task.info["vocabulary"]))
+      ((20, 4), 20)
 
     Reference:
-        Graves, Generating sequences with recurrent neural networks, 2013, section 3.
+      A. Graves, "Generating sequences with recurrent neural networks", 2013, section 3.
     """
     length = positive_int("length", length)
     batch_size = positive_int("batch_size", batch_size)

@@ -72,8 +72,9 @@ def init(
       0
     """
     params, carried = jax.tree.map(_strong, (params, carried))
-    zero = jnp.zeros((), jnp.int32)
-    return TrainState(params, optimizer.init(params), carried, zero, zero)
+    # Two arrays, not one twice: a buffer can be donated only once.
+    step, skipped = (jnp.zeros((), jnp.int32) for _ in range(2))
+    return TrainState(params, optimizer.init(params), carried, step, skipped)
 
 
 def _strong(leaf: Any) -> Array:

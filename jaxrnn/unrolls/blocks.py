@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn.core.cell import hoist
 from jaxrnn.core.checks import check_size
+from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.types import UnrollFn
 from jaxrnn.unrolls.sequence import Sequence, read_sequence, read_state
 
@@ -41,6 +42,15 @@ def _last(blocks):
     return jax.tree.map(lambda leaf: leaf[-1], blocks)
 
 
+def _check_unroll(unroll_fn, by: str) -> None:
+    if not callable(unroll_fn):
+        msg = (
+            f"{by}: got {type(unroll_fn).__name__}; expected an unroll function such as "
+            f"jaxrnn.unroll; for a layer write layer(cell, {by}(jaxrnn.unroll, ...))"
+        )
+        raise TypeError(msg)
+
+
 def truncated(unroll_fn: UnrollFn, window: int, every: int | None = None) -> UnrollFn:
     """Truncates backpropagation through time: values unchanged, gradients stop.
 
@@ -62,7 +72,7 @@ def truncated(unroll_fn: UnrollFn, window: int, every: int | None = None) -> Unr
       An unroll. T need not be a multiple of anything: the last window is shorter.
 
     Raises:
-      TypeError: `window` or `every` is not an integer.
+      TypeError: `window` or `every` is not an integer, or `unroll_fn` is no function.
       ValueError: `window` or `every` is less than 1, or `every` does not divide `window`.
 
     Example:
@@ -79,6 +89,7 @@ def truncated(unroll_fn: UnrollFn, window: int, every: int | None = None) -> Unr
       R. Williams, J. Peng, "An efficient gradient-based algorithm for on-line training of recurrent
       network trajectories", 1990: BPTT(h; h') with h = window, h' = every.
     """
+    _check_unroll(unroll_fn, "truncated")
     window = check_size("window", window, by="truncated")
     every = window if every is None else check_size("every", every, by="truncated")
     if window % every:
@@ -90,6 +101,7 @@ def truncated(unroll_fn: UnrollFn, window: int, every: int | None = None) -> Unr
         raise ValueError(msg)
     overlap = window - every
 
+    @compiled_per_cell()
     def run(cell, params, xs, state=None, *, mask=None, resets=None):
         sequence = read_sequence(cell, xs, mask, resets, by="truncated")
         state = read_state(cell, params, sequence, state, by="truncated")
@@ -146,7 +158,7 @@ def checkpointed(unroll_fn: UnrollFn, every: int | None = None) -> UnrollFn:
       An unroll. T need not be a multiple of `every`: the last block is shorter.
 
     Raises:
-      TypeError: `every` is not an integer.
+      TypeError: `every` is not an integer, or `unroll_fn` is no function.
       ValueError: `every` is less than 1.
 
     Example:
@@ -162,9 +174,11 @@ def checkpointed(unroll_fn: UnrollFn, every: int | None = None) -> UnrollFn:
     Reference:
       T. Chen et al., "Training deep nets with sublinear memory cost", 2016, section 4.3.
     """
+    _check_unroll(unroll_fn, "checkpointed")
     if every is not None:
         every = check_size("every", every, by="checkpointed")
 
+    @compiled_per_cell()
     def run(cell, params, xs, state=None, *, mask=None, resets=None):
         sequence = read_sequence(cell, xs, mask, resets, by="checkpointed")
         state = read_state(cell, params, sequence, state, by="checkpointed")

@@ -9,7 +9,7 @@ from jaxrnn.core.cell import Cell, check_cell_type
 from jaxrnn.core.trees import batch_shape_of, mask_zero, select, spread
 from jaxrnn.core.types import Array, Input, Params, State
 
-__all__ = ["Sequence", "length_mask", "read_sequence", "read_state"]
+__all__ = ["Sequence", "check_flags", "length_mask", "read_sequence", "read_state"]
 
 
 class Sequence(NamedTuple):
@@ -89,12 +89,20 @@ def _check_leaves(xs: Input, by: str) -> None:
     if len(lengths) > 1:
         msg = f"{by}: got xs leaves of {lengths} steps; expected one number of steps on axis 0"
         raise ValueError(msg)
+    batches = sorted({batch_shape_of(jax.eval_shape(lambda a: a[0], leaf)) for leaf in leaves})
+    if lengths[0] and len(batches) > 1:
+        msg = (
+            f"{by}: got xs leaves with batch axes {batches}; expected the same in all; a float "
+            "leaf ends with a feature axis, as in x[..., None], an integer leaf does not"
+        )
+        raise ValueError(msg)
     if lengths[0] == 0:
         msg = f"{by}: got xs of 0 steps; expected at least 1; skip the call for an empty sequence"
         raise ValueError(msg)
 
 
-def _check_flags(name: str, flags, shape: tuple[int, ...], by: str) -> Array | None:
+def check_flags(name: str, flags, shape: tuple[int, ...], by: str) -> Array | None:
+    """Returns a mask or resets as an array, or None; raises if it is not bool of that shape."""
     if flags is None:
         return None
     flags = jnp.asarray(flags)
@@ -132,8 +140,8 @@ def read_sequence(cell: Cell, xs: Input, mask=None, resets=None, *, by: str) -> 
     _check_leaves(xs, by)
     sequence = Sequence(xs, None, None)
     shape = (sequence.num_steps, *sequence.batch_shape)
-    mask = _check_flags("mask", mask, shape, by)
-    resets = _check_flags("resets", resets, shape, by)
+    mask = check_flags("mask", mask, shape, by)
+    resets = check_flags("resets", resets, shape, by)
     return Sequence(xs if mask is None else mask_zero(mask, xs), mask, resets)
 
 
@@ -168,11 +176,21 @@ def read_state(
       TypeError: a step changes the state's dtypes or its structure.
       ValueError: the state's shapes do not fit the batch or the cell.
     """
-    initial = jax.eval_shape(
-        lambda params: cell.initial_state(params, sequence.batch_shape), params
-    )
+    batch_shape = sequence.batch_shape
+
+    def fresh(params):
+        return jax.tree.map(jnp.asarray, cell.initial_state(params, batch_shape))
+
+    initial = jax.eval_shape(fresh, params)
+    if any(shape[: len(batch_shape)] != batch_shape for shape in _shapes(initial)):
+        msg = (
+            f"{by}: got a cell whose initial_state(params, {batch_shape}) is {_describe(initial)}; "
+            f"expected every array to begin with the batch axes {batch_shape}; make each with "
+            "shape (*batch_shape, ...)"
+        )
+        raise ValueError(msg)
     if state is None:
-        state = cell.initial_state(params, sequence.batch_shape)
+        state = fresh(params)
     else:
         state = jax.tree.map(jnp.asarray, state)
         same = jax.tree.structure(state) == jax.tree.structure(initial)
@@ -183,8 +201,8 @@ def read_state(
 
     def advance(state, params, first):
         if first.resets is not None:
-            initial = cell.initial_state(params, sequence.batch_shape)
-            state = select(first.resets, _spread_over_mesh(initial, first.xs), state)
+            initial = _spread_over_mesh(fresh(params), first.xs)
+            state = select(first.resets, initial, state)
         new = cell.step(params, state, first.xs)[0]
         same = jax.tree.structure(new) == jax.tree.structure(state)
         return select(first.mask, new, state) if same and first.mask is not None else new

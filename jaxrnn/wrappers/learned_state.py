@@ -40,7 +40,7 @@ def learned_state(cell: Cell) -> Cell:
       A cell of the same structure with `LearnedStateParams`.
 
     Raises:
-      TypeError: `cell` is no `Cell`.
+      TypeError: `cell` is no `Cell`; at `init`, a part of its state is not floating.
 
     Example:
       >>> import jax
@@ -54,7 +54,16 @@ def learned_state(cell: Cell) -> Cell:
 
     def init(key):
         params = cell.init(key)
-        return LearnedStateParams(params, cell.initial_state(params))
+        # Copied, so that no two leaves share a buffer and all can be donated.
+        state = jax.tree.map(jnp.array, cell.initial_state(params))
+        dtypes = [str(leaf.dtype) for leaf in jax.tree.leaves(state)]
+        if not all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(state)):
+            msg = (
+                f"learned_state: got a state of dtypes {dtypes}; expected floating arrays alone: "
+                "a counter or a key has no gradient"
+            )
+            raise TypeError(msg)
+        return LearnedStateParams(params, state)
 
     def initial_state(params, batch_shape=()):
         return jax.tree.map(
