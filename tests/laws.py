@@ -10,6 +10,8 @@ from jaxrnn.testing import LAWS, make_probe
 from jaxrnn.testing.sequence_laws import agrees_with_unroll, library_unrolls
 
 SLOW = pytest.mark.slow
+# These share their structure with a case that runs by default.
+VARIANTS = ("irnn", "learned_state_lstm", "elman_tokens", "antisymmetric")
 KINDS = ("plain", "mask", "resets", "both")
 UNROLLS = library_unrolls(STEPS)
 
@@ -27,10 +29,16 @@ def double_probe_of(name):
         return probe_of(name).double()
 
 
+def marks(name, *, slow=False):
+    """One worker takes all rows of a case, so that they share what is compiled."""
+    slow = slow or name in VARIANTS
+    return [pytest.mark.xdist_group(name), *([SLOW] if slow else [])]
+
+
 def law_rows():
     """Every law on every cell, cell by cell; `unrolls_agree` has rows of its own."""
     return [
-        pytest.param(law, name, id=f"{name}-{law}")
+        pytest.param(law, name, id=f"{name}-{law}", marks=marks(name))
         for name in CASES
         for law in LAWS
         if law != "unrolls_agree"
@@ -47,7 +55,9 @@ def unroll_rows():
     return [
         pytest.param(
             name, run, kind, id=f"{name}-{run}-{kind}",
-            marks=() if case.every_flag or (kind == "both" and run != "truncated") else SLOW,
+            marks=marks(
+                name, slow=not (case.every_flag or (kind == "both" and run != "truncated"))
+            ),
         )
         for name, case in CASES.items()
         for run in UNROLLS

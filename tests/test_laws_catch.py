@@ -256,5 +256,6 @@ def test_check_cell_checks_its_arguments():
         check_cell(GOOD, XS, skip=["adjoint"])
 
 
+@pytest.mark.slow
 def test_check_cell_passes_a_user_cell_on_a_single_sequence():
     check_cell(GOOD, XS[:4, 0], key=jax.random.key(1))

@@ -78,14 +78,15 @@ def loss_gradient_profile(
       2013, equations 3 to 5.
     """
     ys, unread = _outputs(cell, params, xs, state, mask=mask, resets=resets)
-    loss, pull = jax.vjp(lambda ys: loss_fn(_join(ys, unread)), ys)
-    if jnp.shape(loss) != ():
-        msg = (
-            f"{_BY}: got a loss_fn that returns an array of shape {jnp.shape(loss)}; expected a "
-            "scalar; take the mean"
-        )
+
+    def loss_of(ys):
+        return loss_fn(_join(ys, unread))
+
+    kind = jax.eval_shape(loss_of, ys)
+    if getattr(kind, "shape", None) != ():
+        msg = f"{_BY}: got a loss_fn that returns {kind}; expected a scalar; take the mean"
         raise ValueError(msg)
-    (d_ys,) = pull(jnp.ones_like(loss))
+    d_ys = jax.grad(loss_of)(ys)
     log_norms = _log_norms(cell, params, xs, state, mask=mask, resets=resets, d_ys=d_ys)
     return LossGradientProfile(jnp.arange(log_norms.shape[0]), log_norms)
 

@@ -89,15 +89,15 @@ def _check_leaves(xs: Input, by: str) -> None:
     if len(lengths) > 1:
         msg = f"{by}: got xs leaves of {lengths} steps; expected one number of steps on axis 0"
         raise ValueError(msg)
+    if lengths[0] == 0:
+        msg = f"{by}: got xs of 0 steps; expected at least 1; skip the call for an empty sequence"
+        raise ValueError(msg)
     batches = sorted({batch_shape_of(jax.eval_shape(lambda a: a[0], leaf)) for leaf in leaves})
-    if lengths[0] and len(batches) > 1:
+    if len(batches) > 1:
         msg = (
             f"{by}: got xs leaves with batch axes {batches}; expected the same in all; a float "
             "leaf ends with a feature axis, as in x[..., None], an integer leaf does not"
         )
-        raise ValueError(msg)
-    if lengths[0] == 0:
-        msg = f"{by}: got xs of 0 steps; expected at least 1; skip the call for an empty sequence"
         raise ValueError(msg)
 
 
