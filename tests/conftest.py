@@ -1,9 +1,15 @@
 """Shared by all tests: two virtual CPU devices, and the fixtures `key` and `x64`."""
 
+import os
 from collections.abc import Iterator
 
 import jax
 import pytest
+
+# Tests compile much and compute little: without LLVM's costly passes they take two thirds of the
+# time. Values are checked against oracles either way.
+_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ["XLA_FLAGS"] = f"{_FLAGS} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 # Before anything starts a backend; sharding tests need a second device, the others ignore it.
 jax.config.update("jax_num_cpu_devices", 2)

@@ -108,6 +108,7 @@ def check_picture(out, name):
     assert len(np.unique(pixels.reshape(-1, pixels.shape[-1]), axis=0)) > 50  # something is drawn
 
 
+@pytest.mark.slow
 def test_gates_against_plain(capsys, tmp_path):
     out = tmp_path / "pictures"
     results = load("03_gates_against_plain").main(steps=40, length=6, hidden_size=8, out=out)
