@@ -38,7 +38,7 @@ def train_one(make, task, steps, hidden_size):
     return result.metrics.loss, [measure(p[0], xs) for p in (params, result.state.params)]
 
 
-def main(steps=300, length=30, hidden_size=16, out=None):
+def main(steps=600, length=30, hidden_size=16, out=None):
     task = tasks.adding(length=length, batch_size=32)
     baseline = task.info["baseline_loss"]
     results = {name: train_one(make, task, steps, hidden_size) for name, make in CELLS.items()}
