@@ -161,7 +161,7 @@ def test_closed_over_values():
         return accurate(inner)(x)
 
     w, x = jnp.float32(3), jnp.linspace(-3, 3, 11)
-    np.testing.assert_array_equal(outer(w, x), jnp.tanh(w * x * constant))
+    np.testing.assert_allclose(outer(w, x), jnp.tanh(w * x * constant), rtol=1e-6)
     want, _ = slope_of("tanh", np.asarray(6 * x, np.float64))
     by_x = jax.jit(jax.vmap(jax.grad(outer, 1), (None, 0)))(w, x)
     np.testing.assert_allclose(by_x, 6 * want, rtol=3e-6)

@@ -185,7 +185,7 @@ def test_the_carried_state_flows_as_a_value(params, xs):
     state, first = step(state, xs[:3])
     state, second = step(state, xs[3:])
     end, ys = jaxrnn.unroll(CELL, params, xs)
-    np.testing.assert_allclose(state.carried, end, rtol=1e-6)
+    np.testing.assert_allclose(state.carried, end, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(first.loss, jnp.mean((ys[:3] - 1) ** 2), rtol=1e-6)
     np.testing.assert_allclose(second.loss, jnp.mean((ys[3:] - 1) ** 2), rtol=1e-6)
 
