@@ -12,6 +12,8 @@ from jaxrnn.testing.sequence_laws import agrees_with_unroll, library_unrolls
 SLOW = pytest.mark.slow
 # These share their structure with a case that runs by default.
 VARIANTS = ("irnn", "learned_state_lstm", "elman_tokens", "antisymmetric")
+# Of the library's own Jacobians: they hold for every cell or for none, and compile much.
+FLOW_LAWS = ("jacobians_concatenate", "log_determinants_add_up")
 KINDS = ("plain", "mask", "resets", "both")
 UNROLLS = library_unrolls(STEPS)
 
@@ -38,11 +40,14 @@ def marks(name, *, slow=False):
 def law_rows():
     """Every law on every cell, cell by cell; `unrolls_agree` has rows of its own."""
     return [
-        pytest.param(law, name, id=f"{name}-{law}", marks=marks(name))
-        for name in CASES
+        pytest.param(
+            law, name, id=f"{name}-{law}",
+            marks=marks(name, slow=law in FLOW_LAWS and not case.every_flag),
+        )
+        for name, case in CASES.items()
         for law in LAWS
         if law != "unrolls_agree"
-    ]
+    ]  # fmt: skip
 
 
 def unroll_rows():

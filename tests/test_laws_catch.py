@@ -167,6 +167,10 @@ BROKEN = {
         "adjoint_identity",
         stepping(lambda p, h, x: lopsided(x @ p["w"] + h @ p["u"])),
     ),
+    "jacobian_without_transpose": (
+        "log_determinants_add_up",
+        stepping(lambda p, h, x: lopsided(x @ p["w"] + h @ p["u"])),
+    ),
     "infinite_at_zero_inputs": ("padding_never_matters", stepping(normalised)),
     "weak_type": ("no_retrace", with_initial_state(weak_state)),
 }
@@ -228,6 +232,41 @@ def test_a_wrong_unroll_is_caught(wrong, monkeypatch):
 def test_a_law_of_sequences_catches_a_library_that_is_wrong(law, name, wrong, monkeypatch):
     monkeypatch.setattr(f"jaxrnn.testing.sequence_laws.{name}", wrong)
     with pytest.raises(AssertionError, match=f"^{law}: got "):
+        LAWS[law](make_probe(GOOD, XS))
+
+
+def in_reverse_order(product):
+    """A library that multiplies the steps in the wrong order, A_1 ... A_T."""
+
+    def wrong(cell, params, xs, state, start=0, stop=None):
+        steps = jaxrnn.analysis.jacobians(cell, params, xs, state)[start:stop]
+        total = jnp.broadcast_to(jnp.eye(steps.shape[-1]), steps.shape[1:])
+        for matrix in steps:
+            total = total @ matrix
+        return product(cell, params, xs, state)._replace(matrix=total, log_scale=jnp.zeros(2))
+
+    return wrong
+
+
+def too_fast(spectrum):
+    def wrong(*args, **options):
+        found = spectrum(*args, **options)
+        return found._replace(exponents=found.exponents + 1e-9)
+
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("law", "name", "change"),
+    [
+        ("jacobians_concatenate", "jacobian_product", in_reverse_order),
+        ("log_determinants_add_up", "lyapunov_spectrum", too_fast),
+    ],
+)
+def test_a_law_of_jacobians_catches_a_library_that_is_wrong(law, name, change, monkeypatch):
+    wrong = change(getattr(jaxrnn.analysis, name))
+    monkeypatch.setattr(f"jaxrnn.testing.flow_laws.{name}", wrong)
+    with pytest.raises(AssertionError, match=f"(?s)^{law}: got .*; expected .*probable cause"):
         LAWS[law](make_probe(GOOD, XS))
 
 

@@ -5,30 +5,76 @@ batched by leading axes, runs under `jax.jit`, returns NamedTuples, works in nat
 computes matrix products in full precision and derivatives of saturated gates accurately.
 """
 
+from jaxrnn.analysis import regularizers as regularizers
 from jaxrnn.analysis.accurate import accurate as accurate
 from jaxrnn.analysis.bounds import Bounds as Bounds
 from jaxrnn.analysis.bounds import bounds as bounds
+from jaxrnn.analysis.covariant import CovariantLyapunovVectors as CovariantLyapunovVectors
+from jaxrnn.analysis.covariant import covariant_lyapunov_vectors as covariant_lyapunov_vectors
 from jaxrnn.analysis.decay import GradientDecay as GradientDecay
 from jaxrnn.analysis.decay import fit_rate as fit_rate
 from jaxrnn.analysis.decay import gradient_decay as gradient_decay
+from jaxrnn.analysis.fixed_points import FixedPoints as FixedPoints
+from jaxrnn.analysis.fixed_points import PointKind as PointKind
+from jaxrnn.analysis.fixed_points import fixed_points as fixed_points
+from jaxrnn.analysis.fluctuations import FiniteTimeExponents as FiniteTimeExponents
+from jaxrnn.analysis.fluctuations import finite_time_exponents as finite_time_exponents
 from jaxrnn.analysis.jacobians import JacobianProduct as JacobianProduct
 from jaxrnn.analysis.jacobians import input_jacobians as input_jacobians
 from jaxrnn.analysis.jacobians import jacobian_product as jacobian_product
 from jaxrnn.analysis.jacobians import jacobians as jacobians
+from jaxrnn.analysis.lyapunov import LyapunovSpectrum as LyapunovSpectrum
+from jaxrnn.analysis.lyapunov import kaplan_yorke_dimension as kaplan_yorke_dimension
+from jaxrnn.analysis.lyapunov import lyapunov_spectrum as lyapunov_spectrum
+from jaxrnn.analysis.nonnormality import Departure as Departure
+from jaxrnn.analysis.nonnormality import henrici_departure as henrici_departure
+from jaxrnn.analysis.nonnormality import numerical_abscissa as numerical_abscissa
+from jaxrnn.analysis.nonnormality import numerical_radius as numerical_radius
 from jaxrnn.analysis.profile import LossGradientProfile as LossGradientProfile
 from jaxrnn.analysis.profile import loss_gradient_profile as loss_gradient_profile
+from jaxrnn.analysis.singular import SingularSpectrum as SingularSpectrum
+from jaxrnn.analysis.singular import singular_spectrum as singular_spectrum
+from jaxrnn.analysis.statistics import JacobianStatistics as JacobianStatistics
+from jaxrnn.analysis.statistics import jacobian_eigenvalues as jacobian_eigenvalues
+from jaxrnn.analysis.statistics import jacobian_statistics as jacobian_statistics
+from jaxrnn.analysis.transient import TransientGrowth as TransientGrowth
+from jaxrnn.analysis.transient import kreiss_constant as kreiss_constant
+from jaxrnn.analysis.transient import transient_growth as transient_growth
 
 __all__ = [
     "Bounds",
+    "CovariantLyapunovVectors",
+    "Departure",
+    "FiniteTimeExponents",
+    "FixedPoints",
     "GradientDecay",
     "JacobianProduct",
+    "JacobianStatistics",
     "LossGradientProfile",
+    "LyapunovSpectrum",
+    "PointKind",
+    "SingularSpectrum",
+    "TransientGrowth",
     "accurate",
     "bounds",
+    "covariant_lyapunov_vectors",
+    "finite_time_exponents",
     "fit_rate",
+    "fixed_points",
     "gradient_decay",
+    "henrici_departure",
     "input_jacobians",
+    "jacobian_eigenvalues",
     "jacobian_product",
+    "jacobian_statistics",
     "jacobians",
+    "kaplan_yorke_dimension",
+    "kreiss_constant",
     "loss_gradient_profile",
+    "lyapunov_spectrum",
+    "numerical_abscissa",
+    "numerical_radius",
+    "regularizers",
+    "singular_spectrum",
+    "transient_growth",
 ]

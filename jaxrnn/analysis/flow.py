@@ -24,24 +24,40 @@ class Flow(NamedTuple):
       states: ``(T, D)``, the flat state before each step.
       rest: tree with T on axis 0: the parts of the state that are no floats, before each step.
       inputs: tree with T on axis 0.
+      last: ``(D,)``, the flat state after the last step.
     """
 
     advance: Callable[[Array, Any, Any], tuple[Array, Any]]
     states: Array
     rest: Any
     inputs: Any
+    last: Array
 
     def pull(self, index: Array, rows: Array) -> Array:
-        """Returns ``rows @ A`` for the step's Jacobian A (reverse mode), rows ``(k, D)``."""
+        """Returns ``rows @ A`` for the step's Jacobian A (reverse mode), rows ``(k, D)``.
+
+        Rows are covectors, as gradients are: this is one step back in time.
+        """
         state, rest, inputs = self.at(index)
         after, pull = jax.vjp(lambda s: self.advance(s, rest, inputs)[0], state)
         # Under `shard_map` a cotangent has to vary over the mesh as the state does.
         return jax.vmap(lambda row: pull(row)[0])(rows + jnp.zeros_like(after))
 
+    def push(self, index: Array, rows: Array) -> Array:
+        """Returns ``rows @ A.T``, the images of state vectors (forward mode), rows ``(k, D)``."""
+        state, rest, inputs = self.at(index)
+        _, push = jax.linearize(lambda s: self.advance(s, rest, inputs)[0], state)
+        return jax.vmap(push)(rows + jnp.zeros_like(state))
+
     def eye(self) -> Array:
         """Returns the identity on states, ``(D, D)``, varying over a mesh as the states do."""
         eye = jnp.eye(self.states.shape[1], dtype=self.states.dtype)
         return eye + jnp.zeros_like(self.states[0])
+
+    def first_bad(self) -> Array:
+        """Returns after how many steps the state is not finite for the first time; -1 if never."""
+        bad = ~jnp.all(jnp.isfinite(jnp.concatenate([self.states, self.last[None]])), axis=1)
+        return jnp.where(jnp.any(bad), jnp.argmax(bad), -1)
 
     def at(self, index: Array) -> tuple[Array, Any, Any]:
         """Returns the state, its rest and the inputs of one step."""
@@ -54,7 +70,38 @@ def _split(state: State) -> tuple[list[Array], list[Array]]:
     return floats, [leaf for leaf in leaves if not jnp.issubdtype(leaf.dtype, jnp.floating)]
 
 
-def read_flow(cell: Cell, params: Params, xs: Input, state, mask, resets, *, by: str) -> Flow:
+def _check_leaves(state: State, *, floats_only: bool, by: str) -> None:
+    """Raises TypeError where a state has leaves that cannot be differentiated, naming them."""
+    kinds = {
+        jax.tree_util.keystr(path) or "state": leaf.dtype
+        for path, leaf in jax.tree.leaves_with_path(state)
+    }
+    floats = [name for name, kind in kinds.items() if jnp.issubdtype(kind, jnp.floating)]
+    refused = {
+        name: kind
+        for name, kind in kinds.items()
+        if jnp.issubdtype(kind, jnp.complexfloating) or (floats_only and name not in floats)
+    }
+    if not floats or refused:
+        named = ", ".join(f"{name}: {kind}" for name, kind in (refused or kinds).items())
+        msg = (
+            f"{by}: got a state with leaves {named}; expected floating arrays, none of them "
+            "complex; hold real and imaginary part as two arrays, and counters in the input"
+        )
+        raise TypeError(msg)
+
+
+def read_flow(
+    cell: Cell,
+    params: Params,
+    xs: Input,
+    state,
+    mask,
+    resets,
+    *,
+    by: str,
+    floats_only: bool = False,
+) -> Flow:
     """Runs one sequence and returns its flow.
 
     Args:
@@ -65,18 +112,16 @@ def read_flow(cell: Cell, params: Params, xs: Input, state, mask, resets, *, by:
       mask: bool ``(T,)`` or None. A masked step's Jacobian is the identity.
       resets: bool ``(T,)`` or None. The Jacobian of a step that resets is zero.
       by: the function the user called.
+      floats_only: whether leaves that are no floats are refused; else they count as constants.
+
+    Raises:
+      TypeError: the state has no floating leaf, a complex one, or one that is refused.
     """
     run = read_recurrence(cell, params, xs, state, mask=mask, resets=resets, by=by)
+    _check_leaves(run.state, floats_only=floats_only, by=by)
     _, unravel = ravel_pytree(_split(run.state)[0])
     tree = jax.tree.structure(run.state)
     is_float = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(run.state)]
-    dtypes = [leaf.dtype for leaf in jax.tree.leaves(run.state)]
-    if not any(is_float) or any(jnp.issubdtype(one, jnp.complexfloating) for one in dtypes):
-        msg = (
-            f"{by}: got a state of dtypes {[str(one) for one in dtypes]}; expected floating "
-            "arrays, and none that are complex; hold real and imaginary part as two arrays"
-        )
-        raise TypeError(msg)
 
     def flatten(state):
         floats, rest = _split(state)
@@ -93,8 +138,8 @@ def read_flow(cell: Cell, params: Params, xs: Input, state, mask, resets, *, by:
     def record(state, inputs):
         return run.advance(state, inputs)[0], flatten(state)
 
-    _, (states, rest) = jax.lax.scan(record, run.state, run.inputs)
-    return Flow(accurate(one_step), states, rest, run.inputs)
+    end, (states, rest) = jax.lax.scan(record, run.state, run.inputs)
+    return Flow(accurate(one_step), states, rest, run.inputs, flatten(end)[0])
 
 
 def read_input_flow(cell: Cell, params: Params, xs: Array, flow: Flow) -> Callable[[Array], Array]:

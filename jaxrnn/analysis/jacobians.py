@@ -1,20 +1,29 @@
 """Jacobians of single steps, and of long products of steps."""
 
-import operator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.analysis.arguments import check_range
 from jaxrnn.analysis.flow import over_batch, read_flow, read_input_flow, trim
-from jaxrnn.analysis.scaled import log_scale, rescale, scaled
+from jaxrnn.analysis.parallel import product_tree, scanned_product
+from jaxrnn.analysis.scaled import log_scale
 from jaxrnn.core.cell import Cell
+from jaxrnn.core.checks import unknown_name
 from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.trees import largest
 from jaxrnn.core.types import Array, Input, Params, State
 from jaxrnn.unrolls.sequence import read_sequence
 
-__all__ = ["JacobianProduct", "input_jacobians", "jacobian_product", "jacobians"]
+__all__ = [
+    "JacobianProduct",
+    "input_jacobians",
+    "jacobian_product",
+    "jacobians",
+]
+
+_METHODS = ("scan", "parallel")
 
 
 class JacobianProduct(NamedTuple):
@@ -130,19 +139,7 @@ def input_jacobians(
     return over_batch(one, cell, params, xs, state, mask, resets, out_axes=1, by="input_jacobians")
 
 
-def _check_range(start: int, stop: int | None, num_steps: int) -> tuple[int, int]:
-    stop = num_steps if stop is None else operator.index(stop)
-    start = operator.index(start)
-    if not 0 <= start <= stop <= num_steps:
-        msg = (
-            f"jacobian_product: got start={start}, stop={stop}; expected 0 <= start <= stop <= "
-            f"{num_steps}, the number of steps"
-        )
-        raise ValueError(msg)
-    return start, stop
-
-
-@compiled_per_cell("start", "stop")
+@compiled_per_cell("start", "stop", "method")
 def jacobian_product(
     cell: Cell,
     params: Params,
@@ -153,6 +150,7 @@ def jacobian_product(
     resets: Array | None = None,
     start: int = 0,
     stop: int | None = None,
+    method: str = "scan",
 ) -> JacobianProduct:
     """Returns ``d s_stop / d s_start`` as a matrix and the logarithm of its scale.
 
@@ -170,6 +168,8 @@ def jacobian_product(
       resets: bool ``(T, *batch)`` or None; the product across a reset is exactly zero.
       start: the step after which the product begins; 0 is the state before the first step.
       stop: the step after which it ends; T if not given. ``start == stop`` gives the identity.
+      method: "scan", step by step; or "parallel", by pairs of matrices in logarithmic depth, with
+        T D^2 memory.
 
     Returns:
       The product, rows ``s_stop``, columns ``s_start``, over the ravelled state.
@@ -187,18 +187,20 @@ def jacobian_product(
       ((5, 5), True)
     """
     by = "jacobian_product"
+    if method not in _METHODS:
+        raise unknown_name("method", method, _METHODS)
     num_steps = read_sequence(cell, xs, mask, resets, by=by).num_steps
-    start, stop = _check_range(start, stop, num_steps)
+    start, stop = check_range(start, stop, num_steps, by=by)
 
     def one(xs, state, mask, resets):
         # At least one step, so that a trajectory exists, even if the product takes none.
         sequence = trim((xs, mask, resets), 0, max(stop, 1))
         flow = read_flow(cell, params, sequence[0], state, *sequence[1:], by=by)
 
-        def back(product, index):
-            return rescale(flow.pull(index, product.values), product.exponent), None
-
-        product, _ = jax.lax.scan(back, scaled(flow.eye()), jnp.arange(start, stop), reverse=True)
+        if method == "parallel" and start < stop:
+            product = product_tree(flow, start, stop - start)
+        else:
+            product = scanned_product(flow, start, stop - start)
         top = largest(product.values)
         matrix = product.values / jnp.where(top == 0, 1, top)
         return JacobianProduct(matrix, log_scale(product.exponent, top))

@@ -26,7 +26,8 @@ def check_cell(
     `step_keeps_the_state`, `dtypes_flow_through`, `witness_is_the_step`, `combine_is_associative`,
     `batch_is_vmap`, `unroll_is_the_loop`, `trajectory_is_the_states`, `halves_make_the_whole`,
     `unrolls_agree`, `padding_never_matters`, `resets_separate`, `no_retrace`,
-    `gradient_is_finite_difference`, `adjoint_identity`. Nearly all are checked in double precision,
+    `gradient_is_finite_difference`, `adjoint_identity`, `jacobians_concatenate`,
+    `log_determinants_add_up`. Nearly all are checked in double precision,
     where a difference is an error and not rounding. Most of the time, some ten seconds, is
     compilation, so small sizes and few steps serve best.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jaxrnn.testing import sequence_laws, step_laws
+from jaxrnn.testing import flow_laws, sequence_laws, step_laws
 from jaxrnn.testing.probe import Probe
 
 __all__ = ["LAWS"]
@@ -25,5 +25,7 @@ LAWS: dict[str, Callable[[Probe], None]] = {
         sequence_laws.no_retrace,
         sequence_laws.gradient_is_finite_difference,
         sequence_laws.adjoint_identity,
+        flow_laws.jacobians_concatenate,
+        flow_laws.log_determinants_add_up,
     )
 }

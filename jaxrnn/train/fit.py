@@ -10,6 +10,7 @@ import optax
 
 from jaxrnn.core.checks import check_size
 from jaxrnn.core.types import Key, Params, State
+from jaxrnn.train.monitor import Monitor, Monitored, record
 from jaxrnn.train.step import Metrics, TrainState, init, make_step
 
 __all__ = ["FitResult", "fit", "sampled"]
@@ -21,10 +22,12 @@ class FitResult(NamedTuple):
     Attributes:
       state: the training state after the last step; ``state.params`` are the parameters.
       metrics: NumPy arrays ``(steps,)``.
+      monitored: what the monitor saw; None without one.
     """
 
     state: TrainState
     metrics: Metrics
+    monitored: Monitored | None = None
 
 
 def _draw(sample, key, step):
@@ -99,6 +102,7 @@ def fit(
     chunk: int = 25,
     max_skipped: int = 10,
     on_chunk: Callable[[int, Metrics], Any] | None = None,
+    monitor: Monitor | None = None,
 ) -> FitResult:
     """Trains for a number of steps.
 
@@ -119,9 +123,11 @@ def fit(
       max_skipped: this many non-finite steps in a row end the training with an error.
       on_chunk: called after each chunk with the number of steps done and that chunk's metrics
         (NumPy arrays): for a progress bar or a log.
+      monitor: measures the parameters before the first step and after every ``monitor.every``
+        steps, such as `flow_monitor`.
 
     Returns:
-      The training state and the metrics of every step.
+      The training state, the metrics of every step, and what the monitor saw.
 
     Raises:
       FloatingPointError: `max_skipped` steps in a row were not finite; the message names the step.
@@ -150,8 +156,18 @@ def fit(
     run_chunk = _make_chunk(make_step(loss_fn, optimizer, clip_norm=clip_norm), chunk)
     train_state = init(params, optimizer, carried)
     history, done, in_row = [], 0, 0
+    measure = None if monitor is None else jax.jit(monitor.measure)
+    seen = []
+
+    def look():
+        if measure is not None and done % monitor.every == 0:
+            seen.append((done, jax.tree.map(np.asarray, measure(train_state.params))))
+
+    look()
     while done < steps:
         count = min(chunk, steps - done)
+        if measure is not None:
+            count = min(count, monitor.every - done % monitor.every)
         train_state, kept = run_chunk(train_state, batch_fn, count)
         metrics = Metrics(*(np.asarray(leaf)[:count] for leaf in kept))
         in_row = _check_skipped(metrics.skipped, in_row, done, max_skipped)
@@ -159,4 +175,6 @@ def fit(
         done += count
         if on_chunk is not None:
             on_chunk(done, metrics)
-    return FitResult(train_state, jax.tree.map(lambda *parts: np.concatenate(parts), *history))
+        look()
+    metrics = jax.tree.map(lambda *parts: np.concatenate(parts), *history)
+    return FitResult(train_state, metrics, record(seen, metrics) if seen else None)

@@ -253,6 +253,15 @@ figure, axes = plot_decay(lags, -lags, rate=-1.0, bound=lags)
 figure.savefig(sys.argv[1], format="png")
 plot_training({"a": (lags, lags)}, baseline=1.0)[0].savefig(sys.argv[1], format="png")
 plot_decay(lags, -lags, axes=new_axes(2)[1][0])
+table = -np.ones((4, 2))
+for plot, given in {
+    "contributions": (lags, lags), "convergence": (table,), "eigenvalues": (table,),
+    "exponent_fluctuations": (table,), "fixed_points": (table, table, lags),
+    "gate_anatomy": (lags, lags, lags), "histogram": (lags,), "lag_matrix": (lags, lags[:2], table),
+    "monitor": (lags, {"loss": lags}), "phase_diagram": (lags, lags[:2], table),
+    "qr_bias": (lags, table, table), "singular_values": (lags, table), "spectrum": (lags,),
+}.items():
+    getattr(jaxrnn.plots, f"plot_{plot}")(*given)[0].draw_without_rendering()
 assert "matplotlib.pyplot" not in sys.modules, "pyplot was imported"
 assert [matplotlib.rcParams[name] for name in names] == before, "rcParams were changed"
 print("nothing touched")

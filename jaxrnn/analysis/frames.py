@@ -1,0 +1,132 @@
+"""Orthonormal frames pushed through a product of Jacobians, and what they grow by."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.core.types import Array, Key
+
+__all__ = [
+    "Frame",
+    "Step",
+    "advance_frame",
+    "cholesky_qr",
+    "exact_rank",
+    "householder_qr",
+    "random_frame",
+]
+
+
+class Frame(NamedTuple):
+    """Orthonormal directions in state space; those that died exactly stand last.
+
+    Attributes:
+      rows: ``(k, D)``, orthonormal.
+      alive: ``(k,)`` bool, True first.
+    """
+
+    rows: Array
+    alive: Array
+
+
+class Step(NamedTuple):
+    """What one orthonormalisation of a frame found.
+
+    Attributes:
+      factor: ``(k, k)``, upper triangular with positive diagonal: the images are
+        ``factor.T @ rows``. Rows and columns of dead directions are those of the identity.
+      log_growth: ``(k,)`` in nats, ``-inf`` for dead directions.
+      loss: ``(k,)``, how many times larger an image is than its part orthogonal to those before:
+        the factor by which rounding errors are magnified.
+      order: ``(k,)``, the places in the old frame that the directions came from.
+    """
+
+    factor: Array
+    log_growth: Array
+    loss: Array
+    order: Array
+
+
+def random_frame(key: Key, count: int, like: Array) -> Frame:
+    """Draws `count` orthonormal directions uniformly, for states such as `like`, ``(D,)``."""
+    draw = jax.random.normal(key, (like.shape[0], count), like.dtype)
+    rows = householder_qr(draw)[0].T + jnp.zeros_like(like)
+    return Frame(rows, jnp.ones(count, bool) | jnp.isnan(rows[:, 0]))
+
+
+def householder_qr(columns: Array) -> tuple[Array, Array]:
+    """Returns Q and R of ``(D, k)`` with a positive diagonal of R, by Householder reflections."""
+    q, r = jnp.linalg.qr(columns)
+    signs = jnp.where(jnp.diagonal(r) < 0, -1, 1).astype(r.dtype)
+    return q * signs, r * signs[:, None]
+
+
+def cholesky_qr(columns: Array) -> tuple[Array, Array]:
+    """Returns Q and R of ``(D, k)`` by Cholesky factors of the Gram matrix, twice.
+
+    Large products and no reflections: fast for tall matrices on accelerators. NaN where the
+    columns' condition number is beyond ``eps ** -1/2``.
+
+    Reference:
+      Y. Yamamoto, Y. Nakatsukasa, Y. Yanagisawa, T. Fukaya, "Roundoff error analysis of the
+      CholeskyQR2 algorithm", 2015.
+    """
+
+    def once(columns):
+        r = jnp.linalg.cholesky(columns.T @ columns).T
+        q = jax.lax.linalg.triangular_solve(r, columns, left_side=False, lower=False)
+        return q, r
+
+    q, first = once(columns)
+    q, second = once(q)
+    return q, second @ first
+
+
+def exact_rank(frame: Frame, images: Array, pulled: Array) -> Array:
+    """Bounds the rank of a step by the numbers of its rows and columns that are not exactly zero.
+
+    Args:
+      frame: the frame before.
+      images: ``(k, D)``, its rows after the step: zero where the step's matrix has a zero row.
+      pulled: ``(D,)``, a random covector times the matrix: zero where it has a zero column.
+
+    Returns:
+      An int32 scalar, at least the number of directions that are left.
+    """
+    reached = jnp.any(jnp.where(frame.alive[:, None], images, 0) != 0, axis=0)
+    return jnp.minimum(jnp.sum(reached), jnp.sum(pulled != 0)).astype(jnp.int32)
+
+
+def advance_frame(frame: Frame, images: Array, rank: Array, qr=householder_qr):
+    """Orthonormalises the images of a frame.
+
+    Args:
+      frame: the frame before.
+      images: ``(k, D)``, its rows after one or more steps.
+      rank: how many directions can be alive, see `exact_rank`; the others are dead. What is merely
+        below the rounding of the step is not dead but shows in `loss`.
+      qr: ``(D, k) -> (Q, R)``.
+
+    Returns:
+      The frame after, and a `Step`.
+    """
+    alive = frame.alive & jnp.any(images != 0, axis=1)
+    order = jnp.argsort(~alive, stable=True)
+    alive = alive[order] & (jnp.arange(len(order)) < rank)
+    images = jnp.where(alive[:, None], images[order], frame.rows[order])
+    rows, factor = qr(images.T)
+    # A zero that rounding fills would hide, at the next step, that a direction has died.
+    filled = alive[:, None] & ~jnp.any(alive[:, None] & (images != 0), axis=0)
+    rows = jnp.where(filled.T, 0, rows)
+    sizes = jnp.diagonal(factor)
+    lengths = jnp.linalg.norm(images, axis=1)
+    both = alive[:, None] & alive
+    growth = jnp.log(jnp.where(alive, sizes, 1))
+    step = Step(
+        jnp.where(both, factor, jnp.eye(len(order), dtype=factor.dtype)),
+        jnp.where(alive, growth, -jnp.inf),
+        jnp.where(alive, lengths / sizes, 1),
+        order,
+    )
+    return Frame(rows.T, alive), step
