@@ -41,6 +41,7 @@ from jaxrnn.unrolls import trajectory as trajectory
 from jaxrnn.unrolls import truncated as truncated
 from jaxrnn.unrolls import unroll as unroll
 from jaxrnn.wrappers import learned_state as learned_state
+from jaxrnn.wrappers import stacked as stacked
 
 __all__ = [
     "CELLS",
@@ -78,6 +79,7 @@ __all__ = [
     "seed_dropout",
     "select_unroll",
     "stack",
+    "stacked",
     "tasks",
     "testing",
     "train",

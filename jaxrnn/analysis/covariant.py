@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn.analysis.arguments import check_count, refuse_non_finite
 from jaxrnn.analysis.flow import over_batch, read_flow
-from jaxrnn.analysis.frames import advance_frame, exact_rank, random_frame
+from jaxrnn.analysis.frames import advance_frame, random_frame, reached
 from jaxrnn.analysis.lyapunov import check_warmup
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.checks import check_size
@@ -53,7 +53,8 @@ def _vectors(cell, params, xs, state, *, mask, resets, k, warmup, cooldown, key)
 
         def forward(frame, index):
             images = flow.push(index, frame.rows)
-            rank = exact_rank(frame, images, flow.pull(index, probe[None])[0])
+            columns = jnp.sum(flow.pull(index, probe[None]) != 0).astype(jnp.int32)
+            rank = jnp.minimum(columns, reached(frame, images))
             after, step = advance_frame(frame, images, rank)
             return after, (frame.rows, step.factor)
 

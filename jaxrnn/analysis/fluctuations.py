@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn.analysis.arguments import check_count, refuse_non_finite
 from jaxrnn.analysis.flow import over_batch, read_flow
-from jaxrnn.analysis.growth import frame_growth, safe_interval
+from jaxrnn.analysis.growth import batch_interval, frame_growth
 from jaxrnn.analysis.lyapunov import check_warmup, mean_error
 from jaxrnn.analysis.singular import sweep_spectrum
 from jaxrnn.core.cell import Cell
@@ -44,6 +44,9 @@ class FiniteTimeExponents(NamedTuple):
 
 @compiled_per_cell("window", "k", "warmup", "method")
 def _exponents(cell, params, xs, state, *, mask, resets, window, k, warmup, method, key):
+    pilot_key, key = jax.random.split(key)
+    interval = batch_interval(cell, params, xs, state, mask, resets, k, pilot_key, by=_BY)
+
     def one(xs, state, mask, resets):
         flow = read_flow(cell, params, xs, state, mask, resets, by=_BY, floats_only=True)
         count = check_count(k, flow.states.shape[1], by=_BY)
@@ -52,15 +55,13 @@ def _exponents(cell, params, xs, state, *, mask, resets, window, k, warmup, meth
         if method == "singular":
 
             def spectrum(start):
-                found = sweep_spectrum(flow, start, window, count, 2, key)
+                found = sweep_spectrum(flow, start, window, count, key, interval)
                 return found.log_singular_values / window
 
             return jax.lax.map(spectrum, starts), flow.first_bad()
-        pilot_key, frame_key = jax.random.split(key)
-        interval = safe_interval(flow, count, pilot_key)
         indices = jnp.arange(warmup + windows * window)
         growth = frame_growth(
-            flow, count, frame_key, qr_every=interval, first=warmup, indices=indices, block=window
+            flow, count, key, qr_every=interval, first=warmup, indices=indices, block=window
         )
         logs = growth.logs[warmup:].reshape(windows, window, count)
         return jnp.sum(logs, axis=1) / window, flow.first_bad()

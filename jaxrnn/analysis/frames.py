@@ -12,7 +12,6 @@ __all__ = [
     "Step",
     "advance_frame",
     "cholesky_qr",
-    "exact_rank",
     "householder_qr",
     "random_frame",
 ]
@@ -83,19 +82,13 @@ def cholesky_qr(columns: Array) -> tuple[Array, Array]:
     return q, second @ first
 
 
-def exact_rank(frame: Frame, images: Array, pulled: Array) -> Array:
-    """Bounds the rank of a step by the numbers of its rows and columns that are not exactly zero.
+def reached(frame: Frame, images: Array) -> Array:
+    """Returns how many numbers of the state the images of the living directions, ``(k, D)``, reach.
 
-    Args:
-      frame: the frame before.
-      images: ``(k, D)``, its rows after the step: zero where the step's matrix has a zero row.
-      pulled: ``(D,)``, a random covector times the matrix: zero where it has a zero column.
-
-    Returns:
-      An int32 scalar, at least the number of directions that are left.
+    A matrix has no higher rank than it has rows that are not exactly zero, or columns.
     """
-    reached = jnp.any(jnp.where(frame.alive[:, None], images, 0) != 0, axis=0)
-    return jnp.minimum(jnp.sum(reached), jnp.sum(pulled != 0)).astype(jnp.int32)
+    nonzero = jnp.any(jnp.where(frame.alive[:, None], images, 0) != 0, axis=0)
+    return jnp.sum(nonzero).astype(jnp.int32)
 
 
 def advance_frame(frame: Frame, images: Array, rank: Array, qr=householder_qr):
@@ -104,7 +97,7 @@ def advance_frame(frame: Frame, images: Array, rank: Array, qr=householder_qr):
     Args:
       frame: the frame before.
       images: ``(k, D)``, its rows after one or more steps.
-      rank: how many directions can be alive, see `exact_rank`; the others are dead. What is merely
+      rank: how many directions can be alive, see `reached`; the others are dead. What is merely
         below the rounding of the step is not dead but shows in `loss`.
       qr: ``(D, k) -> (Q, R)``.
 

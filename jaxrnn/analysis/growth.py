@@ -5,11 +5,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.analysis.flow import Flow
-from jaxrnn.analysis.frames import advance_frame, exact_rank, householder_qr, random_frame
+from jaxrnn.analysis.arguments import check_count
+from jaxrnn.analysis.flow import Flow, over_batch, read_flow, trim
+from jaxrnn.analysis.frames import advance_frame, householder_qr, random_frame, reached
 from jaxrnn.core.types import Array, Key
 
-__all__ = ["Growth", "frame_growth", "safe_interval"]
+__all__ = ["Growth", "batch_interval", "frame_growth"]
 
 # Orthonormalise before directions differ by this part of the dtype's digits (4 nats in float32, 9
 # in float64); a pilot of so many steps measures how fast they part.
@@ -81,7 +82,8 @@ def frame_growth(
         state, push = jax.linearize(lambda s: flow.advance(s, rest, inputs)[0], state)
         (pulled,) = jax.linear_transpose(push, state)(probe + jnp.zeros_like(state))
         images = jax.vmap(push)(images)
-        rank = jnp.minimum(rank, exact_rank(frame, images, pulled))
+        columns = jnp.sum(pulled != 0).astype(jnp.int32)
+        rank = jnp.minimum(rank, jnp.minimum(columns, reached(frame, images)))
         since = index + 1 - first
         ends = (since % qr_every == 0) | (since == 0) | (index == end)
         if block is not None:
@@ -110,23 +112,37 @@ def frame_growth(
     return Growth(logs, rounding)
 
 
-def safe_interval(flow: Flow, k: int, key: Key) -> Array:
-    """Measures after how many steps directions have to be made orthonormal again.
+def batch_interval(cell, params, xs, state, mask, resets, k, key, *, by: str) -> Array:
+    """Measures after how many steps the directions of a batch have to be made orthonormal again.
 
     Args:
-      flow: the linearised sequence.
-      k: number of directions.
+      cell: any cell.
+      params: its parameters.
+      xs: ``(T, *batch, features)``.
+      state: the state to start from, or None.
+      mask: bool ``(T, *batch)`` or None.
+      resets: bool ``(T, *batch)`` or None.
+      k: number of directions, or None for all.
       key: for the directions.
+      by: the function the user called.
 
     Returns:
       int32, 1 to 32: the steps over which the fastest and the slowest direction part by a quarter
-      of the dtype's digits.
+      of the dtype's digits, in the sequence where they part fastest. One number for the whole
+      batch, so that all of it is orthonormalised at the same steps.
     """
-    length = min(_PILOT, len(flow.states))
-    growth = frame_growth(flow, k, key, qr_every=1, indices=jnp.arange(length))
-    logs = jnp.where(jnp.isfinite(growth.logs), growth.logs, 0)
-    spread = jnp.mean(jnp.max(logs, axis=1) - jnp.min(logs, axis=1))
-    growing = jnp.max(jnp.abs(logs))
-    limit = -_SPREAD * jnp.log(jnp.finfo(logs.dtype).eps)
-    steps = jnp.minimum(limit / jnp.maximum(spread, 1e-6), 10 * limit / jnp.maximum(growing, 1e-6))
-    return jnp.clip(jnp.floor(jax.lax.stop_gradient(steps)), 1, _LONGEST).astype(jnp.int32)
+    num_steps = min(_PILOT, jax.tree.leaves(xs)[0].shape[0])
+
+    def one(xs, state, mask, resets):
+        sequence = trim((xs, mask, resets), 0, num_steps)
+        flow = read_flow(cell, params, sequence[0], state, *sequence[1:], by=by, floats_only=True)
+        count = check_count(k, flow.states.shape[1], by=by)
+        logs = frame_growth(flow, count, key, qr_every=1).logs
+        logs = jnp.where(jnp.isfinite(logs), logs, 0)
+        spread = jnp.mean(jnp.max(logs, axis=1) - jnp.min(logs, axis=1))
+        size = jnp.max(jnp.abs(logs))
+        limit = -_SPREAD * jnp.log(jnp.finfo(logs.dtype).eps)
+        steps = jnp.minimum(limit / jnp.maximum(spread, 1e-6), 10 * limit / jnp.maximum(size, 1e-6))
+        return jnp.clip(jnp.floor(steps), 1, _LONGEST).astype(jnp.int32)
+
+    return jnp.min(over_batch(one, cell, params, xs, state, mask, resets, out_axes=0, by=by))

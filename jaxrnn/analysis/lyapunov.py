@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxrnn.analysis.arguments import check_count, refuse_non_finite
 from jaxrnn.analysis.flow import Flow, over_batch, read_flow
 from jaxrnn.analysis.frames import cholesky_qr, householder_qr
-from jaxrnn.analysis.growth import Growth, frame_growth, safe_interval
+from jaxrnn.analysis.growth import Growth, batch_interval, frame_growth
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.checks import check_size, unknown_name
 from jaxrnn.core.compiled import compiled_per_cell
@@ -189,7 +189,8 @@ def _summary(flow: Flow, growth: Growth, first: int, qr_every: Array) -> Lyapuno
     exponents = jnp.sum(logs, axis=0) / count
     order = jnp.argsort(-exponents)
     exponents = exponents[order]
-    error = jnp.finfo(logs.dtype).eps * growth.rounding[order] / count
+    # A direction is orthogonal to those before it: what is wrong in them is wrong in it.
+    error = jnp.finfo(logs.dtype).eps * jax.lax.cummax(growth.rounding)[order] / count
     size = flow.states.shape[1]
     stderr = mean_error(logs)[order]
     return LyapunovSpectrum(
@@ -207,26 +208,17 @@ def _summary(flow: Flow, growth: Growth, first: int, qr_every: Array) -> Lyapuno
 def _spectrum(
     cell, params, xs, state, *, mask, resets, k, qr_every, warmup, key, num_chunks, window, qr
 ):
-    def flow_of(xs, state, mask, resets):
-        return read_flow(cell, params, xs, state, mask, resets, by=_BY, floats_only=True)
-
     pilot_key, key = jax.random.split(key)
+    sequence = xs, state, mask, resets
     if qr_every is None:
-
-        def pilot(*sequence):
-            flow = flow_of(*sequence)
-            return safe_interval(flow, check_count(k, flow.states.shape[1], by=_BY), pilot_key)
-
-        # One for the whole batch, so that all of it is orthonormalised at the same steps.
-        interval = jnp.min(
-            over_batch(pilot, cell, params, xs, state, mask, resets, out_axes=0, by=_BY)
-        )
+        free = jax.lax.stop_gradient((params, *sequence[:2]))
+        interval = batch_interval(cell, *free, mask, resets, k, pilot_key, by=_BY)
     else:
         interval = jnp.int32(qr_every)
 
     def run(qr):
         def one(*sequence):
-            flow = flow_of(*sequence)
+            flow = read_flow(cell, params, *sequence, by=_BY, floats_only=True)
             count = check_count(k, flow.states.shape[1], by=_BY)
             options = {"qr_every": interval, "window": window, "qr": qr}
             if num_chunks == 1:
@@ -238,7 +230,7 @@ def _spectrum(
             return _summary(flow, growth, first, interval), flow.first_bad()
 
         axes = (LyapunovSpectrum(0, 0, 1, 0, 0, None, 0), 0)
-        return over_batch(one, cell, params, xs, state, mask, resets, out_axes=axes, by=_BY)
+        return over_batch(one, cell, params, *sequence, out_axes=axes, by=_BY)
 
     result, bad = run(_QR[qr])
     if qr == "cholesky":

@@ -130,8 +130,12 @@ def udt_product(flow: Flow, start: int, length: int) -> tuple[Array, Array, Arra
     def join(earlier, later):
         (u_a, d_a, t_a, loss_a), (u_b, d_b, t_b, loss_b) = earlier, later
         u, d, rows, order, _ = _triple(t_b @ u_a, d_b, d_a)
-        # Graded rows are safe in a sorted factorisation: only single steps magnify rounding.
-        return u_b @ u, d, rows @ t_a[order], loss_a[order] + loss_b
+        # Graded rows are safe in a sorted factorisation, but where the leading directions of the
+        # two parts are nearly orthogonal their product is smaller than its factors, and less exact.
+        size = d_b + d_a[order] + jnp.log(jnp.linalg.norm(t_b, axis=1))
+        lost = (d <= _DEAD / 2) | (size <= _DEAD / 2)
+        loss = jnp.where(lost, 0, jnp.exp(jnp.clip(size - d, -_CAP, _CAP)))
+        return u_b @ u, d, rows @ t_a[order], loss_a[order] + loss_b + loss
 
     matrices = step_matrices(flow, start, length)
     return tree_product(jax.vmap(join), jax.vmap(first)(matrices))

@@ -1,17 +1,18 @@
 """How much a loss changes with the state at each time."""
 
+import itertools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.analysis.adjoint import output_gradient, scan_adjoint
 from jaxrnn.analysis.flow import over_batch, read_flow
-from jaxrnn.analysis.scaled import Scaled, add, log_scale, rescale, scaled
+from jaxrnn.analysis.scaled import log_scale, rescale
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.types import Array, Input, Output, Params, State
-from jaxrnn.unrolls.scan import read_recurrence
 
 __all__ = ["LossGradientProfile", "loss_gradient_profile"]
 
@@ -24,10 +25,14 @@ class LossGradientProfile(NamedTuple):
     Attributes:
       times: ``(T + 1,)``; time t is after t steps, 0 the initial state.
       log_norms: ``(T + 1, *batch)``, log of the Euclidean norm, in nats; ``-inf`` for exact zeros.
+      parts: the same for each top-level part of the state, in the state's own container: for
+        `jaxrnn.lstm` an `LSTMState` of ``h`` and ``c``, for `jaxrnn.wrappers.stacked` a tuple with
+        one entry a layer. None for a part without floats, and where the state is one array.
     """
 
     times: Array
     log_norms: Array
+    parts: Any = None
 
 
 def loss_gradient_profile(
@@ -58,7 +63,8 @@ def loss_gradient_profile(
       resets: bool ``(T, *batch)`` or None; no gradient passes a reset.
 
     Returns:
-      Times and log norms. The backward pass carries a power of two apart, so it overflows for no T.
+      Times and log norms, of the whole state and of its parts. The backward pass carries a power of
+      two apart, so it overflows for no T.
 
     Raises:
       TypeError: as `jaxrnn.unroll`.
@@ -66,75 +72,59 @@ def loss_gradient_profile(
 
     Example:
       >>> import jax, jax.numpy as jnp
-      >>> from jaxrnn.cells import gru
-      >>> cell = gru(3, 5)
+      >>> from jaxrnn.cells import elman, gru
+      >>> from jaxrnn.wrappers import stacked
+      >>> cell = stacked(elman(3, 5), gru(5, 4))
       >>> profile = loss_gradient_profile(
       ...     lambda ys: jnp.sum(ys[-1] ** 2), cell, cell.init(jax.random.key(0)), jnp.ones((9, 3)))
-      >>> profile.log_norms.shape
-      (10,)
+      >>> profile.log_norms.shape, [part.shape for part in profile.parts]
+      ((10,), [(10,), (10,)])
 
     Reference:
       R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks",
       2013, equations 3 to 5.
     """
-    ys, unread = _outputs(cell, params, xs, state, mask=mask, resets=resets)
-
-    def loss_of(ys):
-        return loss_fn(_join(ys, unread))
-
-    kind = jax.eval_shape(loss_of, ys)
-    if getattr(kind, "shape", None) != ():
-        msg = f"{_BY}: got a loss_fn that returns {kind}; expected a scalar; take the mean"
-        raise ValueError(msg)
-    d_ys = jax.grad(loss_of)(ys)
-    log_norms = _log_norms(cell, params, xs, state, mask=mask, resets=resets, d_ys=d_ys)
-    return LossGradientProfile(jnp.arange(log_norms.shape[0]), log_norms)
+    d_ys = output_gradient(loss_fn, cell, params, xs, state, mask=mask, resets=resets, by=_BY)
+    log_norms, parts = _log_norms(cell, params, xs, state, mask=mask, resets=resets, d_ys=d_ys)
+    return LossGradientProfile(jnp.arange(log_norms.shape[0]), log_norms, parts)
 
 
-def _is_float(leaf) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+def _children(state: State) -> tuple[list[State], Any]:
+    """Returns the top-level children of a state, and the tree that holds them."""
+    return jax.tree.flatten(state, is_leaf=lambda node: node is not state)
 
 
-def _split(ys: Output) -> tuple[Output, Output]:
-    """Splits outputs into what has a gradient and what has none; None in place of the other."""
-    floats = jax.tree.map(lambda leaf: leaf if _is_float(leaf) else None, ys)
-    return floats, jax.tree.map(lambda leaf: None if _is_float(leaf) else leaf, ys)
-
-
-def _join(floats: Output, others: Output) -> Output:
-    return jax.tree.map(
-        lambda a, b: b if a is None else a, floats, others, is_leaf=lambda leaf: leaf is None
-    )
-
-
-@compiled_per_cell()
-def _outputs(cell, params, xs, state, *, mask, resets):
-    with jax.default_matmul_precision("highest"):
-        run = read_recurrence(cell, params, xs, state, mask=mask, resets=resets, by=_BY)
-        return _split(jax.lax.scan(run.advance, run.state, run.inputs)[1])
+def _part_size(child: State) -> int:
+    leaves = jax.tree.leaves(child)
+    return sum(leaf.size for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating))
 
 
 @compiled_per_cell()
 def _log_norms(cell, params, xs, state, *, mask, resets, d_ys):
     def one(xs, state, mask, resets, d_ys):
         flow = read_flow(cell, params, xs, state, mask, resets, by=_BY)
+        children, tree = _children(state)
+        sizes = [_part_size(child) for child in children]
+        stops = list(itertools.accumulate(sizes))
 
-        def back(gradient: Scaled, index):
-            state, rest, inputs = flow.at(index)
+        def log_norm(gradient, start, stop):
+            # Scaled anew: a part may lie far below the whole.
+            part = rescale(gradient.values[start:stop], gradient.exponent)
+            return log_scale(part.exponent, jnp.linalg.norm(part.values))
 
-            def advance(s):
-                s, y = flow.advance(s, rest, inputs)
-                return s, _split(y)[0]
+        def record(gradient):
+            whole = log_scale(gradient.exponent, jnp.linalg.norm(gradient.values))
+            if jax.tree_util.treedef_is_leaf(tree):
+                return whole, None
+            parts = [
+                log_norm(gradient, stop - size, stop) if size else None
+                for size, stop in zip(sizes, stops, strict=True)
+            ]
+            return whole, jax.tree.unflatten(tree, parts)
 
-            _, pull = jax.vjp(advance, state)
-            d_y = jax.tree.map(lambda leaf: leaf[index], d_ys)
-            (later,) = pull((gradient.values, jax.tree.map(jnp.zeros_like, d_y)))
-            (now,) = pull((jnp.zeros_like(gradient.values), d_y))
-            gradient = add(rescale(later, gradient.exponent), scaled(now))
-            return gradient, log_scale(gradient.exponent, jnp.linalg.norm(gradient.values))
+        def end(log_norms):
+            return jnp.concatenate([log_norms, jnp.full_like(log_norms[:1], -jnp.inf)])
 
-        last = scaled(jnp.zeros_like(flow.states[0]))
-        _, log_norms = jax.lax.scan(back, last, jnp.arange(len(flow.states)), reverse=True)
-        return jnp.concatenate([log_norms, jnp.full_like(log_norms[:1], -jnp.inf)])
+        return jax.tree.map(end, scan_adjoint(flow, d_ys, record))
 
     return over_batch(one, cell, params, xs, state, mask, resets, d_ys, out_axes=1, by=_BY)

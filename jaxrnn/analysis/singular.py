@@ -8,8 +8,9 @@ import jax.numpy as jnp
 
 from jaxrnn.analysis.arguments import check_count, check_range, refuse_non_finite
 from jaxrnn.analysis.flow import Flow, over_batch, read_flow, trim
-from jaxrnn.analysis.frames import Frame, advance_frame, exact_rank, random_frame
+from jaxrnn.analysis.frames import Frame, advance_frame, random_frame, reached
 from jaxrnn.analysis.graded import Graded, graded_identity, graded_svd, multiply
+from jaxrnn.analysis.growth import batch_interval
 from jaxrnn.analysis.parallel import scanned_product, udt_product
 from jaxrnn.analysis.scaled import log_scale
 from jaxrnn.core.cell import Cell
@@ -57,23 +58,51 @@ class _Swept(NamedTuple):
     rounding: Array
 
 
-def _sweep(flow: Flow, frame: Frame, indices: Array, probe: Array, *, forward: bool) -> _Swept:
-    """Takes a frame through all steps, forwards by A or backwards by A^T."""
-    move, across = (flow.push, flow.pull) if forward else (flow.pull, flow.push)
+def _step_ranks(flow: Flow, indices: Array, key: Key) -> Array:
+    """Bounds the rank of each step by the number of its rows and columns that are not zero."""
+    like = flow.states[0]
+    probe = jax.random.normal(key, (1, *like.shape), like.dtype) + jnp.zeros_like(like)
 
-    def body(carry, index):
-        frame, product, rounding = carry
-        images = move(index, frame.rows)
-        rank = exact_rank(frame, images, across(index, probe[None])[0])
-        frame, step = advance_frame(frame, images, rank)
-        return _Swept(frame, multiply(step, product), rounding + step.loss), None
+    def one(index):
+        rows = jnp.sum(flow.push(index, probe) != 0)
+        return jnp.minimum(rows, jnp.sum(flow.pull(index, probe) != 0)).astype(jnp.int32)
 
-    start = _Swept(
-        frame,
-        graded_identity(frame.rows.shape[0], flow.states[0]),
-        jnp.zeros_like(frame.rows[:, 0]),
-    )
-    return jax.lax.scan(body, start, indices, reverse=not forward)[0]
+    return jax.lax.map(one, indices)
+
+
+def _sweep(flow: Flow, frame: Frame, steps, interval: Array, *, forward: bool) -> _Swept:
+    """Takes a frame through all steps, forwards by A or backwards by A^T.
+
+    Args:
+      flow: the linearised sequence.
+      frame: the frame to start with.
+      steps: indices and ranks of the steps, ``(length,)`` each, in order of time.
+      interval: steps between orthonormalisations.
+      forward: which way.
+    """
+    move = flow.push if forward else flow.pull
+    length, size = len(steps[0]), jnp.int32(flow.states.shape[1])
+    count = frame.rows.shape[0]
+
+    def orthonormalise(swept, images, rank):
+        frame, step = advance_frame(swept.frame, images, rank)
+        product, rounding = multiply(step, swept.product), swept.rounding[step.order] + step.loss
+        return _Swept(frame, product, rounding), frame.rows, jnp.full_like(rank, size)
+
+    def body(carry, now):
+        (swept, images, rank), (number, index, most) = carry, now
+        images = move(index, images)
+        rank = jnp.minimum(rank, jnp.minimum(most, reached(swept.frame, images)))
+        ends = ((number + 1) % interval == 0) | (number + 1 == length)
+        carry = swept, images, rank
+        return jax.lax.cond(ends, orthonormalise, lambda *carry: carry, *carry), None
+
+    zeros = jnp.zeros_like(frame.rows[:, 0])
+    start = _Swept(frame, graded_identity(count, flow.states[0]), zeros)
+    rank = size + 0 * jnp.sum(frame.rows == 0, dtype=jnp.int32)
+    numbers = jnp.arange(length) if forward else jnp.arange(length)[::-1]
+    carry = (start, frame.rows, rank)
+    return jax.lax.scan(body, carry, (numbers, *steps), reverse=not forward)[0][0]
 
 
 def _decompose(swept: _Swept) -> tuple[Array, Array, Array]:
@@ -86,7 +115,13 @@ def _decompose(swept: _Swept) -> tuple[Array, Array, Array]:
 
 
 def sweep_spectrum(
-    flow: Flow, start: Array | int, length: int, k: int, sweeps: int, key: Key
+    flow: Flow,
+    start: Array | int,
+    length: int,
+    k: int,
+    key: Key,
+    interval: Array | int,
+    sweeps: int = 2,
 ) -> SingularSpectrum:
     """Computes the spectrum of `length` steps from `start` by alternating sweeps.
 
@@ -95,26 +130,27 @@ def sweep_spectrum(
       start: the first step.
       length: number of steps.
       k: number of singular values.
-      sweeps: number of pairs of a forward and a backward sweep.
       key: for the first frame.
+      interval: steps between orthonormalisations.
+      sweeps: number of pairs of a forward and a backward sweep.
 
     Returns:
       The spectrum of one sequence.
     """
     size = flow.states.shape[1]
     tracked = min(size, k + _OVERSAMPLING)
-    indices = jnp.arange(length) + start
     frame_key, probe_key = jax.random.split(key)
+    indices = jnp.arange(length) + start
+    steps = (indices, _step_ranks(flow, indices, probe_key))
     like = flow.states[0]
-    probe = jax.random.normal(probe_key, like.shape, like.dtype) + jnp.zeros_like(like)
 
     def revive(swept):  # what died in this sweep may live in none, but its place is needed
         return Frame(swept.frame.rows, jnp.ones_like(swept.frame.alive))
 
     def pair(frame, _):
-        there = _sweep(flow, frame, indices, probe, forward=True)
+        there = _sweep(flow, frame, steps, interval, forward=True)
         last = revive(there)
-        back = _sweep(flow, last, indices, probe, forward=False)
+        back = _sweep(flow, last, steps, interval, forward=False)
         return revive(back), (there, last, back)
 
     frame = random_frame(frame_key, tracked, like)
@@ -128,7 +164,8 @@ def sweep_spectrum(
     if tracked < size:  # else nothing is left out, and only rounding remains
         gap = jnp.where(jnp.isneginf(log_values), 0, log_values - log_values[-1])
         ratio = jnp.exp(-2 * jnp.where(jnp.isnan(gap), 0, gap))
-    bound = change / (1 - ratio) + 8 * eps * (1 + jax.lax.cummax(back.rounding))
+    # Twice, since the rounding errors of two sweeps may happen to agree.
+    bound = 2 * change / (1 - ratio) + 8 * eps * (1 + jax.lax.cummax(back.rounding))
     bound = jnp.where(jnp.isneginf(log_values) & jnp.isneginf(previous), 0, bound)[:k]
     left = (w @ last.rows).T[:, :k]
     right = (v @ back.frame.rows).T[:, :k]
@@ -158,7 +195,8 @@ def _parallel_spectrum(flow: Flow, start: int, length: int, k: int) -> SingularS
     u, log_sizes, rows, loss = udt_product(flow, start, length)
     log_values, left, right = graded_svd(log_sizes, rows)
     precision = jnp.finfo(rows.dtype)
-    relative = 8 * precision.eps * (rows.shape[0] + jax.lax.cummax(loss))
+    # No second sweep tells what rounding did: the factor is what random products need.
+    relative = 64 * precision.eps * (rows.shape[0] + jax.lax.cummax(loss))
     # Below the dtype's range sizes are lost in the products of blocks.
     lowest = log_values[0] + math.log(precision.tiny)
     relative = jnp.where(log_values < lowest, jnp.inf, relative)
@@ -169,12 +207,18 @@ def _parallel_spectrum(flow: Flow, start: int, length: int, k: int) -> SingularS
 def _spectrum(
     cell, params, xs, state, *, mask, resets, k, sweeps, start, stop, method, key
 ) -> tuple[SingularSpectrum, Array]:
+    interval = 1
+    if method == "sweeps":
+        pilot_key, key = jax.random.split(key)
+        free = jax.lax.stop_gradient((params, xs, state))
+        interval = batch_interval(cell, *free, mask, resets, k, pilot_key, by=_BY)
+
     def one(xs, state, mask, resets):
         sequence = trim((xs, mask, resets), 0, max(stop, 1))
         flow = read_flow(cell, params, sequence[0], state, *sequence[1:], by=_BY, floats_only=True)
         count = check_count(k, flow.states.shape[1], by=_BY)
         if method == "sweeps":
-            result = sweep_spectrum(flow, start, stop - start, count, sweeps, key)
+            result = sweep_spectrum(flow, start, stop - start, count, key, interval, sweeps)
         elif method == "dense":
             result = _dense_spectrum(flow, start, stop - start, count)
         else:

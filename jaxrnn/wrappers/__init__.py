@@ -2,5 +2,6 @@
 
 from jaxrnn.wrappers.learned_state import LearnedStateParams as LearnedStateParams
 from jaxrnn.wrappers.learned_state import learned_state as learned_state
+from jaxrnn.wrappers.stacked import stacked as stacked
 
-__all__ = ["LearnedStateParams", "learned_state"]
+__all__ = ["LearnedStateParams", "learned_state", "stacked"]

@@ -9,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 import jaxrnn
 from analysis.flows import LINEAR, blank
 from jaxrnn import analysis
+from jaxrnn.wrappers import stacked
 
 STEPS = 6
 
@@ -156,3 +157,59 @@ def test_a_loss_that_is_no_scalar():
             ValueError, match=r"loss_gradient_profile: got a loss_fn .*expected a scalar"
         ):
             analysis.loss_gradient_profile(loss, LINEAR, jnp.eye(2), blank(3))
+
+
+def test_the_parts_of_a_state(x64):
+    """At time 0 they are the gradients of the parts of the initial state; always they add up."""
+    cell = stacked(jaxrnn.lstm(2, 3), jaxrnn.gru(3, 2))
+    params = cell.init(jax.random.key(0))
+    xs = jax.random.normal(jax.random.key(1), (STEPS, 2))
+    state = jax.tree.map(lambda leaf: leaf + 0.3, cell.initial_state(params))
+
+    def loss(ys):
+        return jnp.sum(jnp.sin(3 * ys))
+
+    found = profile_of(loss, cell, params, xs, state)
+    assert len(found.parts) == 2
+    squares = sum(np.exp(2 * np.asarray(part)) for part in found.parts)
+    np.testing.assert_allclose(np.log(squares[:-1]) / 2, found.log_norms[:-1], atol=1e-12)
+    slopes = jax.jit(jax.grad(lambda s: loss(jaxrnn.unroll(cell, params, xs, s)[1])))(state)
+    for part, slope in zip(found.parts, slopes, strict=True):
+        want = np.log(np.linalg.norm(ravel_pytree(slope)[0]))
+        assert part[0] == pytest.approx(want, abs=1e-12)
+        assert part[-1] == -np.inf
+
+
+def test_the_container_of_the_parts():
+    """That of the state; None for a part without floats, and for a state that is one array."""
+
+    def step(w, state, x):
+        state = {"h": (w @ state["h"][0], 0 * state["h"][1]), "n": state["n"] + 1}
+        return state, state["h"][0]
+
+    def initial_state(w, batch_shape=()):
+        h = jnp.zeros((*batch_shape, 2))
+        return {"h": (h, h), "n": jnp.zeros(batch_shape, jnp.int32)}
+
+    cell = jaxrnn.Cell(lambda key: jnp.eye(2), initial_state, step)
+    found = profile_of(lambda ys: ys[-1, 0], cell, jnp.eye(2), blank(4))
+    assert set(found.parts) == {"h", "n"}
+    assert found.parts["n"] is None
+    np.testing.assert_array_equal(found.parts["h"], found.log_norms)
+    assert profile_of(lambda ys: ys[-1, 0], LINEAR, jnp.eye(2), blank(4)).parts is None
+
+
+def test_a_part_far_below_the_whole_is_not_lost():
+    """Two units of their own, one that grows and one that fades, 69 nats apart after 50 steps."""
+
+    def step(w, state, x):
+        state = tuple(factor * one for factor, one in zip(w, state, strict=True))
+        return state, jnp.concatenate(state, -1)
+
+    cell = LINEAR._replace(
+        initial_state=lambda w, batch_shape=(): (jnp.zeros((*batch_shape, 1)),) * 2, step=step
+    )
+    found = profile_of(lambda ys: ys[-1].sum(), cell, jnp.array([2.0, 0.5]), blank(50))
+    lags = 50 - np.arange(50)
+    np.testing.assert_allclose(found.parts[0][:-1], lags * np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(found.parts[1][:-1], -lags * np.log(2), rtol=1e-6)
