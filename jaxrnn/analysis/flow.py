@@ -24,6 +24,8 @@ class Flow(NamedTuple):
       states: ``(T, D)``, the flat state before each step.
       rest: tree with T on axis 0: the parts of the state that are no floats, before each step.
       inputs: tree with T on axis 0.
+      start: ``(D,)``, the flat state before the first step, for who runs the state along and needs
+        no stored trajectory.
       last: ``(D,)``, the flat state after the last step.
     """
 
@@ -31,7 +33,13 @@ class Flow(NamedTuple):
     states: Array
     rest: Any
     inputs: Any
+    start: Array
     last: Array
+
+    @property
+    def num_steps(self) -> int:
+        """T."""
+        return self.states.shape[0]
 
     def pull(self, index: Array, rows: Array) -> Array:
         """Returns ``rows @ A`` for the step's Jacobian A (reverse mode), rows ``(k, D)``.
@@ -139,7 +147,8 @@ def read_flow(
         return run.advance(state, inputs)[0], flatten(state)
 
     end, (states, rest) = jax.lax.scan(record, run.state, run.inputs)
-    return Flow(accurate(one_step), states, rest, run.inputs, flatten(end)[0])
+    start, last = flatten(run.state)[0], flatten(end)[0]
+    return Flow(accurate(one_step), states, rest, run.inputs, start, last)
 
 
 def read_input_flow(cell: Cell, params: Params, xs: Array, flow: Flow) -> Callable[[Array], Array]:

@@ -26,10 +26,12 @@ class Growth(NamedTuple):
       logs: ``(T, k)`` in nats: the growth since the last orthonormalisation at the steps that end
         with one, zero at the others; ``-inf`` once a direction has died.
       rounding: ``(k,)``, sum over the counted steps of the magnification of rounding errors.
+      first_bad: after how many steps the state was not finite for the first time; -1 if never.
     """
 
     logs: Array
     rounding: Array
+    first_bad: Array
 
 
 def frame_growth(
@@ -65,21 +67,21 @@ def frame_growth(
       The logs of the steps taken, and the rounding.
     """
     frame_key, probe_key = jax.random.split(key)
-    like = flow.states[0]
-    steps = jnp.arange(len(flow.states)) if indices is None else indices
+    like = flow.start
+    steps = jnp.arange(flow.num_steps) if indices is None else indices
     probe = jax.random.normal(probe_key, like.shape, like.dtype)
     frame = random_frame(frame_key, k, jax.lax.stop_gradient(like))
     end, size = steps[-1], jnp.int32(like.shape[0])
 
     def body(carry, index):
-        state, frame, images, rank, rounding = carry
+        state, frame, images, rank, rounding, first_bad = carry
         if window is not None:
             fresh = index % window == 0
             state, images = (
                 jnp.where(fresh, jax.lax.stop_gradient(one), one) for one in (state, images)
             )
-        _, rest, inputs = flow.at(index)
-        state, push = jax.linearize(lambda s: flow.advance(s, rest, inputs)[0], state)
+        inputs = jax.tree.map(lambda leaf: leaf[index], flow.inputs)
+        state, push = jax.linearize(lambda s: flow.advance(s, [], inputs)[0], state)
         (pulled,) = jax.linear_transpose(push, state)(probe + jnp.zeros_like(state))
         images = jax.vmap(push)(images)
         columns = jnp.sum(pulled != 0).astype(jnp.int32)
@@ -102,14 +104,17 @@ def frame_growth(
         counted = index >= first
         logs = jnp.where(counted | jnp.isneginf(logs), logs, 0)
         rounding = rounding + jnp.where(counted, jax.lax.stop_gradient(loss), 0)
-        return (state, frame, images, rank, rounding), logs
+        bad = ~jnp.all(jnp.isfinite(state)) & (first_bad < 0)
+        first_bad = jnp.where(bad, index + 1, first_bad)
+        return (state, frame, images, rank, rounding, first_bad), logs
 
-    start = flow.states[steps[0]]
+    start = flow.start if indices is None else flow.states[steps[0]]
     zeros = jnp.zeros_like(frame.rows[:, 0])
     rank = size + 0 * jnp.sum(start == 0)  # varies over a mesh as the states do
-    carry = (start, frame, frame.rows, rank, zeros)
-    (*_, rounding), logs = jax.lax.scan(body, carry, steps)
-    return Growth(logs, rounding)
+    bad = jnp.where(jnp.all(jnp.isfinite(start)), -1, steps[0])
+    carry = (start, frame, frame.rows, rank, zeros, bad)
+    (*_, rounding, first_bad), logs = jax.lax.scan(body, carry, steps)
+    return Growth(logs, rounding, first_bad)
 
 
 def batch_interval(cell, params, xs, state, mask, resets, k, key, *, by: str) -> Array:

@@ -124,7 +124,7 @@ def per_step(logs: Array) -> Array:
     """Spreads growth that was noted every few steps evenly over these steps, ``(N, k)``."""
     count = len(logs)
     places = jnp.arange(count)
-    done = jnp.any(logs != 0, axis=1)
+    done = jnp.any((logs != 0) & ~jnp.isneginf(logs), axis=1)  # what is dead is so at every step
     ends = jax.lax.cummin(jnp.where(done, places, count - 1), reverse=True)
     before = jax.lax.cummax(jnp.where(done, places + 1, 0))
     begins = jnp.concatenate([jnp.zeros_like(before[:1]), before[:-1]])
@@ -179,10 +179,11 @@ def _chunked_growth(flow: Flow, k: int, key: Key, chunks: int, warmup: int, **op
         part[warmup + first - warmup - start :]
         for part, start, first in zip(parts.logs, starts, firsts, strict=True)
     ]
-    return Growth(jnp.concatenate(logs), jnp.sum(parts.rounding, axis=0))
+    bad = flow.first_bad()
+    return Growth(jnp.concatenate(logs), jnp.sum(parts.rounding, axis=0), bad)
 
 
-def _summary(flow: Flow, growth: Growth, first: int, qr_every: Array) -> LyapunovSpectrum:
+def _summary(growth: Growth, size: int, first: int, qr_every: Array) -> LyapunovSpectrum:
     logs = per_step(growth.logs[first:])
     count = len(logs)
     history = jnp.cumsum(logs, axis=0) / jnp.arange(1, count + 1, dtype=logs.dtype)[:, None]
@@ -191,7 +192,6 @@ def _summary(flow: Flow, growth: Growth, first: int, qr_every: Array) -> Lyapuno
     exponents = exponents[order]
     # A direction is orthogonal to those before it: what is wrong in them is wrong in it.
     error = jnp.finfo(logs.dtype).eps * jax.lax.cummax(growth.rounding)[order] / count
-    size = flow.states.shape[1]
     stderr = mean_error(logs)[order]
     return LyapunovSpectrum(
         exponents,
@@ -219,7 +219,8 @@ def _spectrum(
     def run(qr):
         def one(*sequence):
             flow = read_flow(cell, params, *sequence, by=_BY, floats_only=True)
-            count = check_count(k, flow.states.shape[1], by=_BY)
+            size = flow.start.shape[0]
+            count = check_count(k, size, by=_BY)
             options = {"qr_every": interval, "window": window, "qr": qr}
             if num_chunks == 1:
                 growth = frame_growth(flow, count, key, first=warmup, **options)
@@ -227,7 +228,7 @@ def _spectrum(
             else:
                 growth = _chunked_growth(flow, count, key, num_chunks, warmup, **options)
                 first = 0
-            return _summary(flow, growth, first, interval), flow.first_bad()
+            return _summary(growth, size, first, interval), growth.first_bad
 
         axes = (LyapunovSpectrum(0, 0, 1, 0, 0, None, 0), 0)
         return over_batch(one, cell, params, *sequence, out_axes=axes, by=_BY)

@@ -164,8 +164,8 @@ def sweep_spectrum(
     if tracked < size:  # else nothing is left out, and only rounding remains
         gap = jnp.where(jnp.isneginf(log_values), 0, log_values - log_values[-1])
         ratio = jnp.exp(-2 * jnp.where(jnp.isnan(gap), 0, gap))
-    # Twice, since the rounding errors of two sweeps may happen to agree.
-    bound = 2 * change / (1 - ratio) + 8 * eps * (1 + jax.lax.cummax(back.rounding))
+    # Four times, since the rounding errors of two sweeps may happen to agree.
+    bound = 4 * change / (1 - ratio) + 16 * eps * (1 + jax.lax.cummax(back.rounding))
     bound = jnp.where(jnp.isneginf(log_values) & jnp.isneginf(previous), 0, bound)[:k]
     left = (w @ last.rows).T[:, :k]
     right = (v @ back.frame.rows).T[:, :k]

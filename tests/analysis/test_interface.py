@@ -183,7 +183,7 @@ def test_a_state_that_cannot_be_differentiated():
     )
     for name, measure in MEASURES.items():
         with pytest.raises(
-            TypeError, match=rf"{name}: got a state with leaves state: int32; expected floating arrays"
+            TypeError, match=rf"{name}: got a state with leaves state: int32; expected floating"
         ):
             measure(cell, (), jnp.ones((3, 1)))
 
