@@ -24,8 +24,15 @@ TESTED = {
     "05_sequences_of_different_lengths",
     "06_character_model",
     "07_resets_for_episodes",
+    "08_spectra",
+    "09_keep_gradients_alive",
 }
-WITH_PICTURE = ["02_vanishing_and_exploding", "03_gates_against_plain"]
+WITH_PICTURE = [
+    "02_vanishing_and_exploding",
+    "03_gates_against_plain",
+    "08_spectra",
+    "09_keep_gradients_alive",
+]
 
 
 def load(name):
@@ -67,7 +74,8 @@ def test_an_example_is_short_and_uses_public_names(path):
             names |= {alias.name for alias in node.names}
             modules |= {node.module} if isinstance(node, ast.ImportFrom) else set()
     assert "jaxrnn" in names | modules
-    assert {name for name in modules if name.startswith("jaxrnn.")} <= {"jaxrnn.testing"}
+    public = {"jaxrnn.analysis", "jaxrnn.plots", "jaxrnn.testing"}
+    assert {name for name in modules if name.startswith("jaxrnn.")} <= public
     assert {name for name in names if name.startswith(("_", "jaxrnn."))} <= {"_replace"}
 
 
@@ -106,6 +114,35 @@ def check_picture(out, name):
     pixels = imread(out / name)
     assert min(pixels.shape[:2]) >= 500
     assert len(np.unique(pixels.reshape(-1, pixels.shape[-1]), axis=0)) > 50  # something is drawn
+
+
+@pytest.mark.slow
+def test_spectra(capsys, tmp_path):
+    out = tmp_path / "pictures"
+    result = load("08_spectra").main(size=60, steps=600, k=3, out=out)
+    spectrum, theory, exact, swept = result
+    assert 0 < theory - spectrum.exponents[0] < 0.06  # biased low in a small network
+    assert theory == pytest.approx(0.154724229831, abs=1e-6)
+    bias = swept - exact
+    assert np.all(bias[2:, 0] < -1)  # the estimate is wrong by more than a nat
+    assert abs(bias[-1, 0] - bias[-2, 0]) < 0.3  # and stays so
+    assert f"{exact[-1, 0]:15.4f}" in capsys.readouterr().out
+    check_picture(out, "spectra.png")
+
+
+@pytest.mark.slow
+def test_keep_gradients_alive(capsys, tmp_path):
+    out = tmp_path / "pictures"
+    seen = load("09_keep_gradients_alive").main(steps=80, hidden_size=16, length=20, out=out)
+    last = {name: monitored.metrics["exponents"][-1] for name, monitored in seen.items()}
+    assert np.all(np.abs(last["with penalty"]) < 0.1)
+    assert np.all(last["without penalty"] < -0.25)
+    for monitored in seen.values():
+        assert np.all(monitored.metrics["exponents"][0] < -0.4)
+    assert f"with penalty: exponents {seen['with penalty'].metrics['exponents'][0].round(3)}" in (
+        capsys.readouterr().out
+    )
+    check_picture(out, "keep_gradients_alive.png")
 
 
 @pytest.mark.slow
