@@ -4,8 +4,8 @@ import argparse
 import textwrap
 
 from jaxrnn.cells import CELLS
-from jaxrnn.cli.report import format_table
-from jaxrnn.core.checks import unknown_name
+from jaxrnn.cli.choices import choose_cell
+from jaxrnn.cli.terminal import format_table
 from jaxrnn.kernels import select_unroll
 
 __all__ = ["add_arguments", "cell_rows", "run"]
@@ -31,9 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
         header, rows = cell_rows()
         print(format_table(header, rows, left=len(header)))
         return
-    if arguments.name not in CELLS:
-        raise unknown_name("cell", arguments.name, CELLS)
-    entry = CELLS[arguments.name]
+    entry = choose_cell(arguments.name)
     cell = entry.make(3, 5)
     print(f"{arguments.name}: {entry.paper}\n")
     print(textwrap.indent(entry.equations, "  "))

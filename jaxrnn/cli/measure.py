@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxrnn.analysis import bounds, fit_rate, gradient_decay, loss_gradient_profile
+from jaxrnn.cli.flows import FlowReport, flow_report, measure_flow
+from jaxrnn.cli.network import Network, make_network, task_loss
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.trees import num_parameters
-from jaxrnn.layers import layer, readout, stack
 from jaxrnn.tasks import Batch, Task
-from jaxrnn.train import FitResult, Metrics, cross_entropy, fit, sampled, squared_error
+from jaxrnn.train import Metrics
 
 __all__ = ["CellReport", "Curve", "GradientReport", "Rate", "measure_cell", "rate_of"]
 
@@ -59,12 +60,14 @@ class GradientReport(NamedTuple):
       loss: ``|| d L_T / d s_{T-lag} ||``, the loss at the last counted step alone.
       pascanu: ``(T,)`` in nats, or None where that bound does not speak of the cell.
       data_dependent: ``(T,)`` in nats, median over the sequences.
+      flow: where, when and along which paths gradients flow; None if it was not measured.
     """
 
     state: Curve
     loss: Curve
     pascanu: np.ndarray | None
     data_dependent: np.ndarray
+    flow: FlowReport | None = None
 
 
 class CellReport(NamedTuple):
@@ -109,38 +112,40 @@ def rate_of(rates: np.ndarray, stderrs: np.ndarray) -> Rate:
     return Rate(mean, error, math.inf if mean == 0 else -math.log(2) / mean, *counts)
 
 
-def _loss(task: Task, predictions, batch: Batch):
-    if task.kind == "regression":
-        return squared_error(predictions, batch.targets, batch.mask)
-    return cross_entropy(predictions, batch.targets, batch.mask)
-
-
-def _measure(cell: Cell, net, task: Task, params, batch: Batch):
+def _measure(network: Network, task: Task, params, batch: Batch):
     """Returns the arrays of a `GradientReport`; meant for `jax.jit`."""
-    inner, head = params
+    cell, inner = network.cell, params[0]
     decay = gradient_decay(cell, inner, batch.xs)
     limits = bounds(cell, inner, batch.xs)
     steps = jnp.arange(batch.mask.shape[0])[:, None]
     last = batch.mask & (steps == jnp.max(jnp.where(batch.mask, steps, -1), axis=0))
 
+    def loss_at(mask):
+        def loss(ys):
+            predictions = network.predict(params, ys)
+            return task_loss(task, predictions, batch._replace(mask=mask))
+
+        return loss
+
     def last_loss(ys):
-        predictions = net.apply(head, ys)[1]
         # A mean over sequences would scale each gradient down by their number.
-        return _loss(task, predictions, batch._replace(mask=last)) * batch.mask.shape[1]
+        return loss_at(last)(ys) * batch.mask.shape[1]
 
     profile = loss_gradient_profile(last_loss, cell, inner, batch.xs)
     by_lag = profile.log_norms[-2::-1]
     rates = jax.vmap(fit_rate, in_axes=1)(by_lag)
-    return decay, limits, by_lag, rates
+    flow = measure_flow(loss_at(batch.mask), cell, inner, batch.xs)
+    return (decay, limits, by_lag, rates), flow
 
 
 def _report(measured) -> GradientReport:
-    decay, limits, by_lag, (rate, stderr) = jax.tree.map(np.asarray, measured)
+    (decay, limits, by_lag, (rate, stderr)), flow = jax.tree.map(np.asarray, measured)
     return GradientReport(
         Curve(decay.log_norms, rate_of(decay.rate, decay.stderr)),
         Curve(by_lag, rate_of(rate, stderr)),
         limits.pascanu,
         np.median(limits.data_dependent, axis=1),
+        flow_report(flow),
     )
 
 
@@ -175,27 +180,17 @@ def measure_cell(
     Returns:
       The report.
     """
-    init_key, batch_key, probe_key = jax.random.split(jax.random.key(seed), 3)
-    cell = make(task.input_size, hidden_size)
-    head = readout(task.output_size, input_size=hidden_size)
-    net = stack(layer(cell), head)
-    params = net.init(init_key)
-
-    def loss_fn(params, batch):
-        return _loss(task, net.apply(params, batch.xs)[1], batch)
-
-    probe = task.sample(probe_key)
-    probe = jax.tree.map(lambda leaf: leaf[:, :num_sequences], probe)
-    measure = jax.jit(lambda params, batch: _measure(cell, head, task, params, batch))
-    before = _report(measure(params, probe))
-    result: FitResult = fit(
-        loss_fn,
-        params,
-        optax.adam(learning_rate),
-        sampled(task.sample, batch_key),
-        steps=steps,
-        clip_norm=clip_norm,
-        on_chunk=on_chunk,
-    )
-    after = _report(measure(result.state.params, probe))
-    return CellReport(name, num_parameters(params), result.metrics, before, after)
+    network = make_network(make, task, hidden_size=hidden_size, seed=seed)
+    probe = network.probe(num_sequences)
+    measure = jax.jit(lambda params, batch: _measure(network, task, params, batch))
+    lowered = measure.lower(network.params, probe)
+    # Compiling takes longer than measuring; a second core does it while the first one trains.
+    with ThreadPoolExecutor(1) as pool:
+        compiling = pool.submit(lowered.compile)
+        result = network.train(
+            steps=steps, learning_rate=learning_rate, clip_norm=clip_norm, on_chunk=on_chunk
+        )
+        compiled = compiling.result()
+    before = _report(compiled(network.params, probe))
+    after = _report(compiled(result.state.params, probe))
+    return CellReport(name, num_parameters(network.params), result.metrics, before, after)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from jaxrnn.cli.errors import CommandError
 
-__all__ = ["output_directory", "write_files"]
+__all__ = ["check_file", "output_directory", "write_files"]
 
 
 def _make(path: pathlib.Path) -> list[pathlib.Path]:
@@ -65,12 +65,35 @@ def output_directory(name: str) -> Iterator[pathlib.Path]:
         raise
 
 
+def check_file(option: str, name: str) -> None:
+    """Makes sure that a file can be written, before any work is done.
+
+    Args:
+      option: that names the file.
+      name: of the file; its directory has to exist.
+
+    Raises:
+      CommandError: the directory cannot be written to, or a directory stands at the name.
+    """
+    path = pathlib.Path(name)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(21, "a directory")
+        path.with_name(f".{path.name}.part").is_file()  # fails where the name is too long
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        msg = f"got {option} {name}: {reason}; expected a file name in a directory that exists"
+        raise CommandError(msg) from error
+
+
 def write_files(directory: pathlib.Path, files: Mapping[str, bytes]) -> None:
     """Writes files into a directory, each at once: a reader never sees half of one.
 
     Args:
       directory: an existing directory.
-      files: from a name to its contents.
+      files: from a name to its contents; one that is an absolute path stands where it says.
 
     Raises:
       CommandError: a directory stands where a file should; then nothing is written.
@@ -79,12 +102,13 @@ def write_files(directory: pathlib.Path, files: Mapping[str, bytes]) -> None:
         if (directory / name).is_dir():
             msg = f"got a directory at {directory / name}; expected a file or nothing; move it away"
             raise CommandError(msg)
-    parts = {name: directory / f".{name}.part" for name in files}
+    places = {name: directory / name for name in files}
+    parts = {name: path.with_name(f".{path.name}.part") for name, path in places.items()}
     try:
         for name, data in files.items():
             parts[name].write_bytes(data)
         for name, part in parts.items():
-            part.replace(directory / name)
+            part.replace(places[name])
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)

@@ -1,11 +1,11 @@
-"""The report's page: one HTML file that needs no other."""
+"""A page of results: one HTML file that needs no other."""
 
 import base64
 import html
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["make_page", "make_table"]
+__all__ = ["Figure", "make_page", "make_table"]
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -18,6 +18,7 @@ p, li { max-width: 46rem; }
 .found { border-left: 4px solid #0072B2; background: #f3f7fb; padding: .6rem 1rem; }
 .found p { margin: .35rem 0; }
 .wide { overflow-x: auto; }
+.wide + .wide { margin-top: 1.4rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .93rem; }
 th, td { padding: .35rem .8rem .35rem 0; text-align: right; white-space: nowrap;
          border-bottom: 1px solid #e3e3e6; }
@@ -31,36 +32,21 @@ code { background: #f4f4f6; padding: .1em .3em; border-radius: 3px; overflow-wra
 .settings td:first-child { white-space: nowrap; }
 """
 
-_CAPTIONS = {
-    "comparison.png": (
-        "All networks side by side",
-        "The largest singular value of the Jacobian of the last state with respect to the state "
-        "<i>lag</i> steps earlier: by how much a small change of an old state can still move the "
-        "last one. A straight line on this scale is exponential decay; the flatter, the longer the "
-        "network's memory can be trained. Median over the measured sequences.",
-    ),
-    "loss_gradient.png": (
-        "What reaches the loss",
-        "The gradient of the last step's loss with respect to the state <i>lag</i> steps earlier: "
-        "what training feels. It can fall faster than the curve above: a direction in which the "
-        "state is well remembered need not be one that the loss can see, such as an LSTM's memory "
-        "cell so large that its tanh is saturated.",
-    ),
-    "decay.png": (
-        "Each network beside its bound",
-        "Solid: measured, median over sequences, band from the 10th to the 90th percentile. "
-        "Dashed: exp(rate · lag) with the fitted rate. Grey: an upper bound, which leaves the "
-        "picture where it is far above. For the plain network it is (dotted) "
-        "that of Pascanu et al. (2013), (γ σ<sub>max</sub>(W<sub>hh</sub>))<sup>lag</sup>; a gated "
-        "cell has a second path for the state, of which that theorem does not speak, so there the "
-        "grey line is the product of the norms of all steps' Jacobians along the sequence.",
-    ),
-    "training.png": (
-        "Training",
-        "Left: the loss, beside a baseline without memory. Right: the norm of the whole gradient "
-        "before clipping; steps above the dotted line were scaled down to it.",
-    ),
-}
+
+class Figure(NamedTuple):
+    """A picture of a page.
+
+    Attributes:
+      title: plain text.
+      caption: HTML: what is drawn.
+      numbers: plain text: what one sees, in numbers; may be empty.
+      picture: a PNG file.
+    """
+
+    title: str
+    caption: str
+    numbers: str
+    picture: bytes
 
 
 def make_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -73,12 +59,14 @@ def make_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table><thead>{line(header, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
-def _figure(name: str, picture: bytes) -> str:
-    title, caption = _CAPTIONS[name]
-    data = base64.b64encode(picture).decode("ascii")
+def _figure(figure: Figure) -> str:
+    title = html.escape(figure.title)
+    data = base64.b64encode(figure.picture).decode("ascii")
+    numbers = f"<br><b>In numbers.</b> {html.escape(figure.numbers)}" if figure.numbers else ""
     return (
-        f'<h2>{title}</h2><figure><div class="wide"><img alt="{html.escape(title)}" '
-        f'src="data:image/png;base64,{data}"></div><figcaption>{caption}</figcaption></figure>'
+        f'<h2>{title}</h2><figure><div class="wide"><img alt="{title}" '
+        f'src="data:image/png;base64,{data}"></div>'
+        f"<figcaption>{figure.caption}{numbers}</figcaption></figure>"
     )
 
 
@@ -87,26 +75,32 @@ def make_page(
     title: str,
     lead: str,
     found: Sequence[str],
-    table: tuple[Sequence[str], Sequence[Sequence[str]]],
-    pictures: Mapping[str, bytes],
+    tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]],
+    explanation: str,
+    figures: Sequence[Figure],
+    method: str,
     settings: Mapping[str, Any],
+    numbers: str,
 ) -> str:
-    """Returns the report as one HTML page, pictures included.
+    """Returns the results as one HTML page, pictures included.
 
     Args:
       title: the heading, plain text.
       lead: what was done, plain text.
       found: sentences of the result, plain text.
-      table: header and rows, plain text.
-      pictures: from a file name, one that has a caption here, to a PNG file.
+      tables: header and rows of each, plain text.
+      explanation: of the tables, HTML.
+      figures: in order.
+      method: how it was measured, HTML.
       settings: what the numbers depend on; shown as a list.
+      numbers: name of the file beside the page that holds all numbers.
     """
     rows = "".join(
         f"<tr><td>{html.escape(str(key))}</td><td>{html.escape(str(value))}</td></tr>"
         for key, value in settings.items()
     )
     sentences = "".join(f"<p>{html.escape(one)}</p>" for one in found)
-    figures = "".join(_figure(name, picture) for name, picture in pictures.items())
+    shown = "".join(f'<div class="wide">{make_table(*table)}</div>' for table in tables)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -115,22 +109,13 @@ def make_page(
 <p class="lead">{html.escape(lead)}</p>
 <div class="found">{sentences}</div>
 <h2>In numbers</h2>
-<div class="wide">{make_table(*table)}</div>
-<p>The <b>rate</b> is the slope of the logarithm of ‖∂s<sub>T</sub>/∂s<sub>T−lag</sub>‖ against the
-lag, in nats per step, ± one standard error over the measured sequences: negative where gradients
-vanish, positive where they explode. The <b>half-life</b>, ln 2 / |rate|, is the number of steps
-over which the gradient halves. The <b>dL/ds half-life</b> is the same for the gradient of the last
-step's loss. <b>Clipped</b> is the share of training steps whose gradient was scaled down,
-<b>skipped</b> the number of steps left out because loss or gradient was not finite.</p>
-{figures}
+{shown}
+<p>{explanation}</p>
+{"".join(map(_figure, figures))}
 <h2>How it was measured</h2>
-<p>Every network is one recurrent layer and an affine readout, trained by backpropagation through
-time with Adam and clipping of the gradient's norm; all networks see the same batches. The Jacobian
-products are exact (reverse mode along the trajectory), with a power of two taken out at every step,
-so that they neither overflow nor underflow, in full matrix precision and with derivatives of tanh
-and the logistic function that stay right where these saturate.</p>
+<p>{method}</p>
 <h2>Settings</h2>
 <div class="wide"><table class="settings"><tbody>{rows}</tbody></table></div>
-<p>All numbers are in <code>report.json</code> beside this page.</p>
+<p>All numbers are in <code>{html.escape(numbers)}</code> beside this page.</p>
 </body></html>
 """

@@ -1,11 +1,17 @@
 """The report's pictures."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 
+from jaxrnn.cli.flow_pictures import (
+    draw_contributions,
+    draw_exponents,
+    draw_lag_maps,
+    draw_paths,
+)
 from jaxrnn.cli.measure import CellReport
+from jaxrnn.cli.png import to_png
 from jaxrnn.plots import cell_colors, new_axes, plot_decay, plot_training
 from jaxrnn.plots.style import log10_of, point_marker, power_axis
 
@@ -15,14 +21,7 @@ _STATE = r"$\|\,\partial s_T / \partial s_{T-\mathrm{lag}}\|$"
 _LOSS = r"$\|\,\partial L_T / \partial s_{T-\mathrm{lag}}\|$"
 
 
-def _png(figure) -> bytes:
-    buffer = io.BytesIO()
-    # Without the version that matplotlib writes by default, equal pictures are equal files.
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _decay(reports: Sequence[CellReport], colors) -> bytes:
+def _decay(reports: Sequence[CellReport], colors):
     """Draws a row of panels a cell: before and after training, on one scale."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -65,10 +64,10 @@ def _decay(reports: Sequence[CellReport], colors) -> bytes:
     figure.align_ylabels(list(grid[:, 0]))
     named["measured"] = Line2D([], [], color="0.3", linewidth=1.8)  # each row has its own colour
     figure.legend(named.values(), named.keys(), loc="outside upper center", ncols=4, frameon=False)
-    return _png(figure)
+    return figure
 
 
-def _compare(reports: Sequence[CellReport], colors, part: str, label: str) -> bytes:
+def _compare(reports: Sequence[CellReport], colors, part: str, label: str):
     """Draws all cells on one pair of axes, before and after training."""
     figure, pair = new_axes(2)
     for axes, when in zip(pair, ("before", "after"), strict=True):
@@ -87,7 +86,7 @@ def _compare(reports: Sequence[CellReport], colors, part: str, label: str) -> by
         axes.set_ylim(low, high)
     pair[0].set_ylabel(label)
     pair[0].legend(frameon=False, fontsize=9)
-    return _png(figure)
+    return figure
 
 
 def draw_pictures(
@@ -102,16 +101,22 @@ def draw_pictures(
       loss_label: what the loss is, with its unit.
 
     Returns:
-      From a file name to the contents of a PNG file.
+      From a file name to the contents of a PNG file, in the order in which they tell the story;
+      those of gates only where a cell has some.
     """
     colors = cell_colors([report.name for report in reports])
     curves = {r.name: (r.metrics.loss, r.metrics.grad_norm) for r in reports}
     figure, _ = plot_training(
         curves, colors=colors, baseline=baseline, clip_norm=clip_norm, loss_label=loss_label
     )
-    return {
+    shown = {
         "comparison.png": _compare(reports, colors, "state", _STATE),
         "loss_gradient.png": _compare(reports, colors, "loss", _LOSS),
+        "contributions.png": draw_contributions(reports, colors),
+        "gates.png": draw_paths(reports),
+        "lags.png": draw_lag_maps(reports),
+        "spectrum.png": draw_exponents(reports, colors),
         "decay.png": _decay(reports, colors),
-        "training.png": _png(figure),
+        "training.png": figure,
     }
+    return {name: to_png(drawn) for name, drawn in shown.items() if drawn is not None}

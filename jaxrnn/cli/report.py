@@ -1,8 +1,6 @@
 """`jaxrnn report`: train networks on data and report how gradients flow through them."""
 
 import argparse
-import contextlib
-import importlib.util
 import math
 import time
 from collections.abc import Callable
@@ -10,15 +8,23 @@ from typing import Any
 
 import jax
 
-from jaxrnn.cells import CELLS, CellEntry
-from jaxrnn.cli.errors import CommandError
+from jaxrnn.cells import CELLS
+from jaxrnn.cli.choices import (
+    LIMITS,
+    add_number_arguments,
+    add_task_arguments,
+    check_numbers,
+    check_packages,
+    choose_cells,
+    choose_task,
+)
 from jaxrnn.cli.measure import CellReport, measure_cell
 from jaxrnn.cli.output import output_directory, write_files
 from jaxrnn.cli.results import make_json, table_rows, verdict, versions
-from jaxrnn.core.checks import unknown_name
-from jaxrnn.tasks import TASKS, Task
+from jaxrnn.cli.terminal import format_table, progress
+from jaxrnn.tasks import Task
 
-__all__ = ["add_arguments", "choose_cells", "choose_task", "format_table", "run"]
+__all__ = ["add_arguments", "run"]
 
 _LEARNING_RATE = 3e-3
 _CLIP_NORM = 1.0
@@ -28,33 +34,21 @@ _MEASURED = 8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    tasks = "; ".join(f"{name}: {entry.summary}" for name, entry in TASKS.items())
-    parser.add_argument(
-        "--data",
-        metavar="PATH",
-        help="a UTF-8 text file, or a numeric CSV file (its name ends in .csv)",
-    )
-    parser.add_argument("--task", metavar="NAME", help=f"{tasks}. Default: text")
-    parser.add_argument(
-        "--columns", metavar="A,B,...", help="of a CSV file with a header (default: all)"
-    )
+    add_task_arguments(parser)
     parser.add_argument(
         "--cells",
         default="elman,lstm,gru",
         metavar="A,B,...",
         help=f"of {', '.join(CELLS)} (default: %(default)s)",
     )
-    numbers = (
-        ("hidden", 64, "hidden size"),
-        ("length", 100, "steps of a sequence (copy: of its delay)"),
-        ("steps", 600, "training steps"),
-    )
-    for name, default, what in numbers:
-        parser.add_argument(
-            f"--{name}", type=int, default=default, metavar="N", help=f"{what} (default: {default})"
-        )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)"
+    add_number_arguments(
+        parser,
+        {
+            "hidden": (64, "hidden size"),
+            "length": (100, "steps of a sequence (copy: of its delay)"),
+            "steps": (600, "training steps"),
+            "seed": (0, "of everything random"),
+        },
     )
     parser.add_argument(
         "--out",
@@ -62,78 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where index.html, report.json and the pictures go (default: %(default)s)",
     )
-
-
-def choose_cells(names: str) -> dict[str, CellEntry]:
-    """Returns the rows of CELLS for names separated by commas, in that order.
-
-    Raises:
-      ValueError: no name, a name twice, or an unknown one.
-    """
-    chosen: dict[str, CellEntry] = {}
-    if not names.strip():
-        msg = f"got no cell; expected names separated by commas, such as {','.join(CELLS)}"
-        raise ValueError(msg)
-    for name in (part.strip() for part in names.split(",")):
-        if name not in CELLS:
-            raise unknown_name("cell", name, CELLS)
-        if name in chosen:
-            msg = f"got cell {name!r} twice; expected each cell once"
-            raise ValueError(msg)
-        chosen[name] = CELLS[name]
-    return chosen
-
-
-def choose_task(
-    name: str | None,
-    path: str | None,
-    *,
-    length: int,
-    batch_size: int,
-    columns: str | None = None,
-) -> Task:
-    """Returns the task that `--task`, `--data` and `--columns` ask for.
-
-    Raises:
-      ValueError: an unknown task, a file for a task that takes none, or unfit data.
-      OSError: the file cannot be read.
-    """
-    if name is None:
-        name = "series" if path is not None and path.lower().endswith(".csv") else "text"
-    if name not in TASKS:
-        raise unknown_name("task", name, TASKS)
-    entry = TASKS[name]
-    sizes: dict[str, Any] = {"length": length, "batch_size": batch_size}
-    if columns is not None:
-        if name != "series":
-            msg = f"got --columns {columns} with the task {name}; expected a CSV file, as --data"
-            raise ValueError(msg)
-        sizes["columns"] = [part.strip() for part in columns.split(",")]
-    if path is None:
-        return entry.make(**sizes)
-    if not entry.takes_path:
-        readers = ", ".join(one for one, row in TASKS.items() if row.takes_path)
-        msg = (
-            f"got --data {path} with --task {name}, which makes its own data; use one of {readers}"
-        )
-        raise ValueError(msg)
-    return entry.make(path, **sizes)
-
-
-@contextlib.contextmanager
-def _progress(total: int):
-    """Yields a function that moves a progress bar on, on a terminal: ``(label, steps, loss)``."""
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit="step", dynamic_ncols=True, disable=None) as bar:
-
-        def advance(label: str, steps: int, loss: float | None = None) -> None:
-            bar.set_description(label)
-            if loss is not None:
-                bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
-            bar.update(steps)
-
-        yield advance
 
 
 def _measure_all(arguments, cells, task: Task, advance: Callable[..., None]) -> list[CellReport]:
@@ -165,36 +87,10 @@ def _measure_all(arguments, cells, task: Task, advance: Callable[..., None]) -> 
     return reports
 
 
-def format_table(header: list[str], rows: list[list[str]], *, left: int = 1) -> str:
-    """Lays a table out for the terminal; the first `left` columns to the left, others right."""
-    widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
-
-    def line(cells):
-        padded = [
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return "  ".join(padded).rstrip()
-
-    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    missing = [name for name in ("matplotlib", "tqdm") if importlib.util.find_spec(name) is None]
-    if missing:
-        msg = f"needs {' and '.join(missing)}; install with: pip install 'jaxrnn[report]'"
-        raise CommandError(msg)
-    limits = {"hidden": (1, 2**24), "length": (1, 2**31), "steps": (1, 2**31), "seed": (0, 2**32)}
-    for name, (low, high) in limits.items():
-        value = getattr(arguments, name)
-        if not low <= value < high:
-            msg = f"got --{name} {value}; expected {low} to {high - 1}; try --{name} 1"
-            raise CommandError(msg)
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command; writes nothing unless all of it succeeds."""
-    _check(arguments)
+    check_packages()
+    check_numbers(arguments, LIMITS)
     cells = choose_cells(arguments.cells)
     task = choose_task(
         arguments.task,
@@ -205,6 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     from jaxrnn.cli.page import make_page
     from jaxrnn.cli.pictures import draw_pictures
+    from jaxrnn.cli.report_page import EXPLANATION, METHOD, report_figures
 
     settings: dict[str, Any] = {
         "task": task.name,
@@ -221,7 +118,7 @@ def run(arguments: argparse.Namespace) -> None:
     }
     with output_directory(arguments.out) as directory:
         start = time.perf_counter()
-        with _progress(arguments.steps * len(cells)) as advance:
+        with progress(arguments.steps * len(cells)) as advance:
             reports = _measure_all(arguments, cells, task, advance)
         seconds = time.perf_counter() - start
         source = task.info["source"]
@@ -242,8 +139,10 @@ def run(arguments: argparse.Namespace) -> None:
                 f"measured on {_MEASURED} sequences before and after."
             ),
             found=found,
-            table=table_rows(reports, full=True),
-            pictures=pictures,
+            tables=[table_rows(reports, full=True)],
+            explanation=EXPLANATION,
+            figures=report_figures(reports, pictures),
+            method=METHOD,
             settings={
                 **settings,
                 "cells": ", ".join(cells),
@@ -251,6 +150,7 @@ def run(arguments: argparse.Namespace) -> None:
                 "device": f"{device.platform}, {device.device_kind}",
                 **versions(),
             },
+            numbers="report.json",
         )
         numbers = make_json(reports, settings, task.info)
         # A file's name need not be UTF-8; what the page cannot hold it shows as a number.

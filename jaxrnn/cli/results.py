@@ -11,9 +11,22 @@ import jax
 import numpy as np
 
 from jaxrnn._version import __version__
+from jaxrnn.cli.flows import FlowReport, GatePaths
 from jaxrnn.cli.measure import CellReport, Curve, GradientReport, Rate
 
-__all__ = ["format_half_life", "format_rate", "make_json", "table_rows", "verdict", "versions"]
+__all__ = [
+    "curve_as_json",
+    "format_half_life",
+    "format_power",
+    "format_rate",
+    "gates_as_json",
+    "make_json",
+    "origins",
+    "table_rows",
+    "verdict",
+    "versions",
+    "write_json",
+]
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "optax")
 
@@ -37,7 +50,29 @@ def versions() -> dict[str, str]:
     return {"jaxrnn": __version__, "python": platform.python_version(), **found}
 
 
-def _curve(curve: Curve) -> dict[str, Any]:
+def origins(settings: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
+    """Returns what all numbers of a file depend on.
+
+    Args:
+      settings: of the run.
+      info: of the task.
+    """
+    device = jax.devices()[0]
+    return {
+        "versions": versions(),
+        "device": {"platform": device.platform, "kind": device.device_kind},
+        "settings": settings,
+        "task": info,
+    }
+
+
+def write_json(data: dict[str, Any]) -> str:
+    """Returns a JSON text; arrays become lists, infinities and NaN strings."""
+    return json.dumps(_plain(data), indent=1, allow_nan=False) + "\n"
+
+
+def curve_as_json(curve: Curve) -> dict[str, Any]:
+    """Returns what stands of a curve in the JSON file."""
     return {
         "rate": curve.rate.rate,
         "stderr": curve.rate.stderr,
@@ -51,10 +86,11 @@ def _curve(curve: Curve) -> dict[str, Any]:
 
 def _gradients(report: GradientReport) -> dict[str, Any]:
     return {
-        "state_jacobian": _curve(report.state),
-        "loss_gradient": _curve(report.loss),
+        "state_jacobian": curve_as_json(report.state),
+        "loss_gradient": curve_as_json(report.loss),
         "pascanu_bound": report.pascanu,
         "data_dependent_bound": report.data_dependent,
+        **({} if report.flow is None else _flow(report.flow)),
     }
 
 
@@ -62,6 +98,37 @@ def _tail(values: np.ndarray) -> float:
     """Returns the mean over the last tenth, skipped steps left out."""
     last = values[-max(1, len(values) // 10) :]
     return float(np.mean(last[np.isfinite(last)])) if np.isfinite(last).any() else math.nan
+
+
+def gates_as_json(paths: GatePaths) -> dict[str, Any]:
+    """Returns what stands of the gates' paths in the JSON file; medians over the sequences."""
+    times = paths.time_constants[~np.isnan(paths.time_constants)]
+    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
+    # Neighbours, because between two infinite ones there is no number.
+    quantiles = np.quantile(times, levels, method="nearest")
+    return {
+        "log_growth_median": np.median(paths.whole, axis=1),
+        "carry_log_growth_median": np.median(paths.carry, axis=1),
+        "product_log_growth_median": np.median(paths.product, axis=1),
+        "carry_rate": paths.carry_rate,
+        "product_rate": paths.product_rate,
+        "time_constant_quantiles": dict(zip(map(str, levels), quantiles, strict=True)),
+    }
+
+
+def _flow(flow: FlowReport) -> dict[str, Any]:
+    parts = flow.contributions
+    return {
+        "lyapunov_exponents": flow.exponents,
+        "lag_matrix": flow.lags._asdict(),
+        "gates": None if flow.paths is None else gates_as_json(flow.paths),
+        "parameter_gradient_by_lag": {
+            "lags": parts.lags,
+            "share": parts.share,
+            "cumulative_share": parts.cumulative,
+            "steps_for_90_percent": parts.horizon,
+        },
+    }
 
 
 def _cell(report: CellReport) -> dict[str, Any]:
@@ -91,16 +158,12 @@ def make_json(reports: Sequence[CellReport], settings: dict[str, Any], info: dic
       settings: of the run.
       info: of the task.
     """
-    device = jax.devices()[0]
-    data = {
-        "units": "log norms in nats, rates in nats per step, half-lives in steps",
-        "versions": versions(),
-        "device": {"platform": device.platform, "kind": device.device_kind},
-        "settings": settings,
-        "task": info,
-        "cells": {report.name: _cell(report) for report in reports},
-    }
-    return json.dumps(_plain(data), indent=1, allow_nan=False) + "\n"
+    units = (
+        "log norms in nats, rates and exponents in nats per step, half-lives and time constants in "
+        "steps"
+    )
+    cells = {report.name: _cell(report) for report in reports}
+    return write_json({"units": units, **origins(settings, info), "cells": cells})
 
 
 def format_rate(rate: Rate) -> str:
@@ -110,6 +173,15 @@ def format_rate(rate: Rate) -> str:
     error = f" ± {rate.stderr:.4f}" if math.isfinite(rate.stderr) else ""
     some = f" ({rate.dead} of {rate.sequences} die)" if rate.dead else ""
     return f"{rate.rate:+.4f}{error}{some}"
+
+
+def format_power(nats: float) -> str:
+    """Writes ``exp(nats)`` as a decimal number, also where no float holds it."""
+    if not math.isfinite(nats):
+        return "exactly 0" if nats == -math.inf else "not finite"
+    power = math.floor(nats / math.log(10))
+    digits = f"{math.exp(nats - power * math.log(10)):.1f}"
+    return f"1.0e{power + 1:+d}" if digits == "10.0" else f"{digits}e{power:+d}"
 
 
 def format_half_life(rate: Rate) -> str:

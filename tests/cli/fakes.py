@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn
+from jaxrnn.cli.flows import Contributions, FlowReport, GatePaths, LagMap
 from jaxrnn.cli.measure import CellReport, Curve, GradientReport, Rate, rate_of
 from jaxrnn.train import Metrics
 
@@ -39,6 +40,24 @@ def make_report(name="elman", after=-0.1, *, stderr=0.01, before=-0.2, loss=-0.3
     clipped, skipped = np.arange(steps) % 4 == 0, np.arange(steps) == steps - 1
     metrics = Metrics(losses, losses * 2, clipped, skipped)
     return CellReport(name, 1234, metrics, gradients(before), gradients(after, loss))
+
+
+def make_flow(horizon=LENGTH + 1, carry_rate=-0.2, time_constant=4.0, length=LENGTH):
+    """A flow of two sequences: norms of -0.1 a lag, equal shares of all lags."""
+    lags = np.arange(1, length + 1)
+    times = np.unique([1, (length + 1) // 2, length])
+    share = np.full(length, 1 / length)
+    return FlowReport(
+        np.array([[-0.1, -0.5]] * 2),
+        LagMap(times, lags, np.where(lags <= times[:, None], -0.1 * lags, np.nan)),
+        GatePaths(
+            *(np.full((length, 2), value) for value in (-0.05, -0.1, -1.0)),
+            np.full((length, 2, 3), time_constant),
+            carry_rate,
+            -0.3,
+        ),
+        Contributions(lags - 1, share, np.cumsum(share), horizon),
+    )
 
 
 def measure_quickly(name, make, task, *, steps, seed, on_chunk=None, **_):

@@ -76,7 +76,7 @@ def test_version(capsys):
 
 def test_help_names_the_commands(capsys):
     text = helped(capsys, "--help")
-    for name in ("report", "cells", "--version"):
+    for name in ("report", "spectrum", "cells", "--version"):
         assert name in text
 
 
@@ -88,6 +88,17 @@ def test_help_of_report_names_options_tasks_and_cells(capsys):
         assert f"{name}: {entry.summary}" in text
     assert ", ".join(jaxrnn.CELLS) in text
     for default in ("elman,lstm,gru", "64", "100", "600", "0", "jaxrnn-report"):
+        assert f"(default: {default})" in text
+    assert "%(" not in text
+
+
+def test_help_of_spectrum_names_options_and_cells(capsys):
+    text = helped(capsys, "spectrum", "--help")
+    options = ("params", "task", "data", "columns", "hidden", "length", "k", "steps", "seed")
+    for option in (*options, "warmup", "save", "out"):
+        assert f"--{option} " in text
+    assert ", ".join(jaxrnn.CELLS) in text
+    for default in ("400", "0", "a quarter", "jaxrnn-spectrum"):
         assert f"(default: {default})" in text
     assert "%(" not in text
 

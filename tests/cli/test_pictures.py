@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from cli.fakes import curve, gradients, make_report
+from cli.fakes import curve, gradients, make_flow, make_report
 from jaxrnn.cli import pictures
 from jaxrnn.cli.measure import Curve, Rate
 
@@ -23,7 +23,7 @@ def draw(*reports, **more):
 @pytest.fixture
 def figures(monkeypatch):
     """The figures themselves, in place of PNG files."""
-    monkeypatch.setattr(pictures, "_png", lambda figure: figure)
+    monkeypatch.setattr(pictures, "to_png", lambda figure: figure)
     return lambda *reports, **more: draw(*reports, **more)
 
 
@@ -93,6 +93,60 @@ def test_training_has_its_threshold_and_baseline(figures):
     assert left.get_ylabel() == "loss (nats)"
     assert any(list(line.get_ydata()) == [1.25, 1.25] for line in left.lines)
     assert any(list(line.get_ydata()) == [0.5, 0.5] for line in right.lines)
+
+
+def with_flows(report, before, after):
+    return report._replace(
+        before=report.before._replace(flow=before), after=report.after._replace(flow=after)
+    )
+
+
+def test_pictures_of_flow(figures):
+    lstm = with_flows(make_report("lstm"), make_flow(), make_flow(horizon=3))
+    elman = make_flow()._replace(paths=None)
+    shown = figures(lstm, with_flows(make_report("elman"), elman, elman))
+    assert list(shown) == [
+        "comparison.png",
+        "loss_gradient.png",
+        "contributions.png",
+        "gates.png",
+        "lags.png",
+        "spectrum.png",
+        "decay.png",
+        "training.png",
+    ]
+    before, after = shown["contributions.png"].axes
+    ours = next(line for line in after.lines if line.get_label() == "lstm")
+    np.testing.assert_allclose(ours.get_ydata(), 100 * np.arange(1, 7) / 6)
+    assert [list(dot.get_xdata()) for dot in after.lines if dot.get_marker() == "o"] == [[3]]
+    assert [axes.get_title() for axes in shown["gates.png"].axes] == ["lstm, after training"] * 2
+    left, right = shown["spectrum.png"].axes
+    curves = [line for line in right.lines if line.get_label() in ("lstm", "elman")]
+    assert len(curves) == 2
+    np.testing.assert_allclose(curves[0].get_ydata(), [-0.1, -0.5], rtol=1e-6)
+    assert left.get_ylim() == right.get_ylim()
+
+
+def test_gates_and_exponents_that_are_not_there(figures):
+    bare = make_flow()._replace(paths=None, exponents=None)
+    shown = figures(with_flows(make_report("elman"), bare, bare))
+    assert "gates.png" not in shown and "spectrum.png" not in shown and "lags.png" in shown
+
+
+def test_flows_that_die_or_are_one_step_can_be_drawn():
+    flow = make_flow()
+    dead = flow._replace(
+        exponents=np.full((2, 2), -np.inf),
+        lags=flow.lags._replace(log_norms=np.full((3, 6), -np.inf)),
+        paths=flow.paths._replace(
+            carry=np.full((6, 2), -np.inf), time_constants=np.full((6, 2, 3), np.inf)
+        ),
+        contributions=flow.contributions._replace(share=np.full(6, np.nan), horizon=7),
+    )
+    one = make_flow(length=1)
+    for report in (with_flows(make_report(), dead, dead), with_flows(make_report(), one, one)):
+        for data in draw(report).values():
+            assert image.imread(io.BytesIO(data), format="png").size
 
 
 def dead():

@@ -8,18 +8,21 @@ import re
 import numpy as np
 import pytest
 
-from cli.fakes import Page, combined, curve, make_report, rate
+from cli.fakes import Page, combined, curve, make_flow, make_report, rate
+from jaxrnn.cli.choices import choose_cells, choose_task
 from jaxrnn.cli.measure import Curve, Rate
-from jaxrnn.cli.page import make_page, make_table
-from jaxrnn.cli.report import choose_cells, choose_task, format_table
+from jaxrnn.cli.page import Figure, make_page, make_table
+from jaxrnn.cli.report_page import report_figures
 from jaxrnn.cli.results import (
     format_half_life,
+    format_power,
     format_rate,
     make_json,
     table_rows,
     verdict,
     versions,
 )
+from jaxrnn.cli.terminal import format_table
 
 
 def test_rate_of_is_a_mean_with_its_error():
@@ -205,16 +208,56 @@ def test_page_escapes_every_text():
         title=HOSTILE,
         lead=HOSTILE,
         found=[HOSTILE],
-        table=([HOSTILE], [[HOSTILE]]),
-        pictures={"decay.png": b"\x89PNG"},
+        tables=[([HOSTILE], [[HOSTILE]])] * 2,
+        explanation="<i>explained</i>",
+        figures=[Figure(HOSTILE, "<i>caption</i>", HOSTILE, b"\x89PNG")],
+        method="<i>method</i>",
         settings={HOSTILE: HOSTILE},
+        numbers="report.json",
     )
     page = Page(text)
     assert "script" not in page.seen
     assert page.texts["title"] == page.texts["h1"] == [HOSTILE]
-    assert page.tables == [[[HOSTILE], [HOSTILE]], [[HOSTILE, HOSTILE]]]
+    assert page.tables == [[[HOSTILE], [HOSTILE]]] * 2 + [[[HOSTILE, HOSTILE]]]
     assert page.texts["p"].count(HOSTILE) == 2
-    assert text.count(html.escape(HOSTILE)) == 8
+    assert HOSTILE in page.texts["h2"] and page.texts["i"] == ["explained", "caption", "method"]
+    assert text.count(html.escape(HOSTILE)) == 13
+
+
+def test_captions_say_the_numbers():
+    flow = make_flow(horizon=3, carry_rate=-0.125, time_constant=8.0)
+    plain = make_flow(horizon=7)._replace(paths=None, exponents=None)
+    lstm, elman = make_report("lstm"), make_report("elman")
+    reports = [
+        one._replace(before=one.before._replace(flow=was), after=one.after._replace(flow=now))
+        for one, was, now in ((lstm, plain, flow), (elman, plain, plain))
+    ]
+    names = ["comparison.png", "contributions.png", "gates.png", "lags.png", "spectrum.png"]
+    figures = report_figures(reports, dict.fromkeys(names, b""))
+    said = dict(zip(names, (one.numbers for one in figures), strict=True))
+    assert "lstm -0.2000 ± 0.0100 nats per step before training" in said["comparison.png"]
+    assert "lstm more than all 6 steps before" in said["contributions.png"]
+    assert "the last 3 steps after" in said["contributions.png"]
+    assert "-0.125 nats per step" in said["gates.png"] and "elman" not in said["gates.png"]
+    assert "median time constant 8 steps" in said["gates.png"]
+    norm = f"{math.exp(-0.3):.1e}".replace("e-0", "e-")
+    assert f"Over a lag of 3, the median of all times: lstm {norm} before" in said["lags.png"]
+    assert said["spectrum.png"] == ""  # without exponents before there is nothing to compare
+
+
+@pytest.mark.parametrize(
+    "nats, expected",
+    [
+        (0.0, "1.0e+0"),
+        (math.log(2.54e-7), "2.5e-7"),
+        (math.log(9.99), "1.0e+1"),
+        (-1000 * math.log(10), "1.0e-1000"),
+        (-math.inf, "exactly 0"),
+        (math.nan, "not finite"),
+    ],
+)
+def test_format_power(nats, expected):
+    assert format_power(nats) == expected
 
 
 def test_table_of_the_page():
