@@ -125,7 +125,7 @@ def _paths(reports: Sequence[CellReport]) -> str:
         kept = paths.time_constants[(paths.time_constants > 0) & np.isfinite(paths.time_constants)]
         middle = f"; median time constant {np.median(kept):.3g} steps" if kept.size else ""
         said.append(
-            f"{one.name}, after training: through the carry alone a gradient keeps "
+            f"{one.name}, after training: through the carry alone a gradient changes by "
             f"{_per_step(paths.carry_rate)}, through all other ways together "
             f"{_per_step(paths.product_rate)}{middle}."
         )
