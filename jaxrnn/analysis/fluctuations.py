@@ -94,7 +94,8 @@ def finite_time_exponents(
       state: the state to start from; ``cell.initial_state`` if not given.
       window: w, steps in a window.
       mask: bool ``(T, *batch)`` or None; a masked step's Jacobian is the identity.
-      resets: bool ``(T, *batch)`` or None; in a window with a reset every direction dies.
+      resets: bool ``(T, *batch)`` or None; in a window with a reset every direction dies, and with
+        ``method="qr"`` it stays dead in the windows after.
       k: how many, from the largest; all D if not given.
       warmup: steps before the first window.
       method: "singular", the exact singular values of each window's product; or "qr", the growth in

@@ -98,7 +98,8 @@ def _rotate(pairs, vectors):
 def _normalise(u, shifts):
     norms = jnp.linalg.norm(u, axis=1)
     safe = jnp.where(norms == 0, 1, norms)
-    return u / safe[:, None], shifts + jnp.log(safe)
+    # Of two equal rows a rotation leaves one that is exactly zero.
+    return u / safe[:, None], jnp.where(norms == 0, 4 * _DEAD, shifts + jnp.log(safe))
 
 
 def graded_svd(log_sizes: Array, rows: Array) -> tuple[Array, Array, Array]:

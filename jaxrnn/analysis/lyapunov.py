@@ -37,7 +37,8 @@ class LyapunovSpectrum(NamedTuple):
     Attributes:
       exponents: ``(*batch, k)``; ``-inf`` for directions that die exactly.
       stderr: ``(*batch, k)``, standard error of each as a mean over time; NaN below 16 steps.
-      history: ``(N, *batch, k)``, the running estimates.
+      history: ``(N, *batch, k)``, the running estimates; growth is known at orthonormalisations
+        and spread evenly over the steps between, the death of a direction too.
       kaplan_yorke_dimension: ``(*batch,)``; NaN if k directions are too few to know it.
       entropy: ``(*batch,)``, the sum of the positive exponents, nats per step: an upper bound of
         the Kolmogorov-Sinai entropy; NaN if all k are positive and there are more.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn.analysis.arguments import check_count, check_range, refuse_non_finite
 from jaxrnn.analysis.flow import Flow, over_batch, read_flow, trim
-from jaxrnn.analysis.frames import Frame, advance_frame, random_frame, reached
+from jaxrnn.analysis.frames import Frame, advance_frame, householder_qr, random_frame, reached
 from jaxrnn.analysis.graded import Graded, graded_identity, graded_svd, multiply
 from jaxrnn.analysis.growth import batch_interval
 from jaxrnn.analysis.parallel import scanned_product, udt_product
@@ -38,8 +38,10 @@ class SingularSpectrum(NamedTuple):
       left: ``(*batch, D, k)``, orthonormal columns in the space of ``s_stop``: where gradients at
         the end of the product must point to reach its start.
       right: ``(*batch, D, k)``, orthonormal columns in the space of ``s_start``.
-      error_bound: ``(*batch, k)`` in nats: what the last sweep still changed, extrapolated by the
-        gap to the last direction tracked, and the rounding of all steps.
+      error_bound: ``(*batch, k)`` in nats, an estimate from above: what the last sweep still
+        changed, extrapolated by the gap to the last direction tracked, and the rounding of all
+        steps. 0 where sweeps prove that a direction dies, infinite where the other methods cannot
+        tell a zero from a number below their range.
       reliable: ``(*batch, k)`` bool, whether that bound is below 0.1 nats.
     """
 
@@ -194,6 +196,7 @@ def _parallel_spectrum(flow: Flow, start: int, length: int, k: int) -> SingularS
         return _dense_spectrum(flow, start, length, k)
     u, log_sizes, rows, loss = udt_product(flow, start, length)
     log_values, left, right = graded_svd(log_sizes, rows)
+    right = householder_qr(right.T)[0].T  # completes the basis where rows were zero
     precision = jnp.finfo(rows.dtype)
     # No second sweep tells what rounding did: the factor is what random products need.
     relative = 64 * precision.eps * (rows.shape[0] + jax.lax.cummax(loss))
