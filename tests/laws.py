@@ -11,7 +11,7 @@ from jaxrnn.testing.sequence_laws import agrees_with_unroll, library_unrolls
 
 SLOW = pytest.mark.slow
 # These share their structure with a case that runs by default.
-VARIANTS = ("irnn", "learned_state_lstm", "elman_tokens", "antisymmetric")
+VARIANTS = ("irnn", "gru_reset_before", "learned_state_lstm", "elman_tokens", "antisymmetric")
 # Of the library's own Jacobians: they hold for every cell or for none, and compile much.
 FLOW_LAWS = ("jacobians_concatenate", "log_determinants_add_up")
 KINDS = ("plain", "mask", "resets", "both")
@@ -53,20 +53,18 @@ def law_rows():
 def unroll_rows():
     """Every unroll, cell and kind of flags.
 
-    Beside "both", which passes through all code there is, the other kinds run by default for a
-    few cells only: what is absent there is absent for every cell alike. So does `truncated` without
-    `every`, a part of what `truncated` with `every` does.
+    "both" passes through all code there is. The other kinds run for a few cells only: what is
+    absent there is absent for every cell alike. `truncated` without `every`, a part of what
+    `truncated` with `every` does, runs by default for those cells too.
     """
     return [
         pytest.param(
             name, run, kind, id=f"{name}-{run}-{kind}",
-            marks=marks(
-                name, slow=not (case.every_flag or (kind == "both" and run != "truncated"))
-            ),
+            marks=marks(name, slow=not case.every_flag and run == "truncated"),
         )
         for name, case in CASES.items()
         for run in UNROLLS
-        for kind in KINDS
+        for kind in (KINDS if case.every_flag else ("both",))
     ]  # fmt: skip
 
 

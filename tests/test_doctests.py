@@ -17,8 +17,16 @@ MODULES = sorted(
     }
 )
 
+# Their examples compile for seconds; the same functions are tested by default elsewhere.
+COSTLY = ("analysis", "testing", "train.losses", "train.monitor")
 
-@pytest.mark.parametrize("name", MODULES)
+
+def marked(name):
+    slow = name.startswith(tuple(f"jaxrnn.{part}" for part in COSTLY))
+    return pytest.param(name, marks=pytest.mark.slow if slow else ())
+
+
+@pytest.mark.parametrize("name", [marked(name) for name in MODULES])
 def test_doctests(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # an example that writes a file writes it here
     module = importlib.import_module(name)

@@ -39,7 +39,15 @@ def test_the_table_is_that_of_cells():
     assert text == with_table(text), "run: python -m tests.test_readme"
 
 
-@pytest.mark.parametrize("index", range(len(python_blocks(README))))
+def block_rows():
+    """One row a block; those that measure spectra compile for many seconds."""
+    return [
+        pytest.param(index, marks=pytest.mark.slow if "_spectrum" in block else ())
+        for index, block in enumerate(python_blocks(README))
+    ]
+
+
+@pytest.mark.parametrize("index", block_rows())
 def test_a_code_block_runs(index):
     namespace = {}
     exec(compile(python_blocks(README)[index], f"README.md, block {index}", "exec"), namespace)
@@ -64,6 +72,7 @@ def test_the_commands_are_found(name, expected):
     assert done.stdout.splitlines()[0].startswith("pip install")
 
 
+@pytest.mark.slow
 def test_the_skeleton_of_the_guide_is_a_cell():
     from jaxrnn.testing import check_cell
 

@@ -23,7 +23,7 @@ from analysis.flows import (
 LONG = 10_000
 
 
-@pytest.fixture(params=["float64", "float32"])
+@pytest.fixture(params=["float64", pytest.param("float32", marks=pytest.mark.slow)])
 def dtype(request):
     """Runs a test in both precisions; its value is the dtype's name."""
     with jax.enable_x64(request.param == "float64"):

@@ -13,7 +13,11 @@ from analysis.flows import decay, input_jacobians, jacobians, measure, product, 
 from jaxrnn import analysis
 
 INPUT, HIDDEN, STEPS = 2, 3, 6
-every_cell = pytest.mark.parametrize("name", jaxrnn.CELLS)
+DEFAULT = ("lstm", "gru")  # one with two parts of state, one with a matrix per gate
+every_cell = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n not in DEFAULT)) for n in jaxrnn.CELLS],
+)
 
 
 def problem(name, *batch, steps=STEPS):

@@ -268,6 +268,7 @@ def test_flow_is_in_the_json(run):
     assert f"the last {horizon} step" in said
 
 
+@pytest.mark.slow
 def test_as_a_program_the_same_seed_gives_the_same_file(run, tmp_path):
     """Runs ``python -m jaxrnn`` in another process, where nothing is shared but the seed."""
     out, _, _, data = run
@@ -287,6 +288,7 @@ def test_as_a_program_the_same_seed_gives_the_same_file(run, tmp_path):
     assert done.stderr == ""  # no warning, and no progress bar where there is no terminal
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_numbers(run, tmp_path, capsys, monkeypatch):
     leave_flows_out(monkeypatch)
     _, read, page, data = run
@@ -304,6 +306,7 @@ def test_another_seed_gives_other_numbers(run, tmp_path, capsys, monkeypatch):
     assert str(tmp_path / "index.html") in shown
 
 
+@pytest.mark.slow
 def test_gradients_that_die(extremes):
     read, page = extremes
     for when in ("before", "after"):
@@ -318,6 +321,7 @@ def test_gradients_that_die(extremes):
     assert any("dead dies exactly" in text for text in page.texts["p"])
 
 
+@pytest.mark.slow
 def test_gradients_that_explode(extremes):
     read, page = extremes
     got = read["cells"]["growing"]["after"]["state_jacobian"]
@@ -332,6 +336,7 @@ def test_gradients_that_explode(extremes):
     assert row[0] == "growing" and row[4] == "doubles in 1.7"
 
 
+@pytest.mark.slow
 def test_training_that_is_not_finite(tmp_path, capsys, monkeypatch):
     leave_flows_out(monkeypatch)
     monkeypatch.setitem(jaxrnn.CELLS, "broken", entry(math.nan))

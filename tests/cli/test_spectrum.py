@@ -64,6 +64,7 @@ def again(run, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_writes_these_files_and_no_other(run, again):
     from matplotlib import image
 
@@ -74,6 +75,7 @@ def test_writes_these_files_and_no_other(run, again):
         assert min(pixels.shape[:2]) > 200 and pixels[..., :3].std() > 0.01
 
 
+@pytest.mark.slow
 def test_a_saved_network_gives_the_same_numbers(run, again):
     one, two = read_json(run), read_json(again)
     assert one["settings"]["params_sha256"] == two["settings"]["params_sha256"]
@@ -83,6 +85,7 @@ def test_a_saved_network_gives_the_same_numbers(run, again):
     assert len(one["training"]["loss"]) == 2 and two["training"] is None
 
 
+@pytest.mark.slow
 def test_numbers_are_the_librarys(again, run):
     got = read_json(again)
     task = tasks.text(length=LENGTH, batch_size=32)
@@ -133,6 +136,7 @@ def _dense(cell, params, xs, state, i):
     return np.asarray(jax.jacfwd(last)(flat), np.float64)
 
 
+@pytest.mark.slow
 def test_the_page_holds_what_it_should(again):
     got, text = read_json(again), (again / "index.html").read_text("utf-8")
     page = Page(text)
@@ -154,6 +158,7 @@ def test_the_page_holds_what_it_should(again):
     assert all("In numbers." in text for text in page.texts["figcaption"])
 
 
+@pytest.mark.slow
 def test_the_terminal_shows_the_tables(again, run, tmp_path, capsys):
     words = ["spectrum", "lstm", *SIZES, "--params", str(run / "params.npz")]
     assert main([*words, "--out", str(tmp_path)]) == 0
@@ -377,6 +382,7 @@ def test_odd_sizes(words, tmp_path, shared):
         assert got["bounds"]["pascanu_rate"] == pytest.approx(got["bounds"]["pascanu"][0])
 
 
+@pytest.mark.slow
 def test_words_for_chaos_for_the_edge_and_for_too_few_exponents(again, run):
     report = _report(np.full((4, 2), 0.2))
     said = " ".join(spectrum_verdict(report))

@@ -26,8 +26,10 @@ UNROLLS = {
     "checkpointed": checkpointed(unroll, 4),
     "truncated": truncated(unroll, 4, 2),
 }
-ROWS = [("unroll", name, flags) for name in CELLS for flags in (False, True)]
-ROWS += [(run, "learned", True) for run in ("checkpointed", "truncated")]
+DEFAULT = [("unroll", "nested", True), ("truncated", "learned", True)]
+SLOW = [("unroll", name, True) for name in ("lstm", "leaky", "gru", "learned")]
+SLOW += [("unroll", "nested", False), ("checkpointed", "learned", True)]
+ROWS = [*DEFAULT, *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)]
 needs_two = pytest.mark.skipif("len(jax.devices()) < 2", reason="needs two devices")
 NUMBERS = np.random.default_rng(0)
 XS = jnp.asarray(NUMBERS.standard_normal((STEPS, BATCH, INPUT)), jnp.float32)
