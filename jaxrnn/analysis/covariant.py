@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn.analysis.arguments import check_count, refuse_non_finite
 from jaxrnn.analysis.flow import over_batch, read_flow
-from jaxrnn.analysis.frames import advance_frame, random_frame, reached
+from jaxrnn.analysis.frames import advance_frame, random_frame, reached, scaled_images
 from jaxrnn.analysis.lyapunov import check_warmup
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.checks import check_size
@@ -41,6 +41,13 @@ class CovariantLyapunovVectors(NamedTuple):
     participation_ratio: Array
 
 
+def _angles(vectors: Array) -> Array:
+    """Returns the angles between columns of length 1, ``(D, k)``, small ones to full precision."""
+    cosines = vectors.T @ vectors
+    rest = vectors[:, None, :] - vectors[:, :, None] * cosines
+    return jnp.arctan2(jnp.linalg.norm(rest, axis=0), jnp.abs(cosines))
+
+
 @compiled_per_cell("k", "warmup", "cooldown")
 def _vectors(cell, params, xs, state, *, mask, resets, k, warmup, cooldown, key):
     frame_key, probe_key, end_key = jax.random.split(key, 3)
@@ -52,11 +59,11 @@ def _vectors(cell, params, xs, state, *, mask, resets, k, warmup, cooldown, key)
         probe = jax.random.normal(probe_key, like.shape, like.dtype) + jnp.zeros_like(like)
 
         def forward(frame, index):
-            images = flow.push(index, frame.rows)
+            images = scaled_images(flow.push(index, frame.rows), jnp.zeros(count, jnp.int32))
             columns = jnp.sum(flow.pull(index, probe[None]) != 0).astype(jnp.int32)
-            rank = jnp.minimum(columns, reached(frame, images))
+            rank = jnp.minimum(columns, reached(frame, images.rows))
             after, step = advance_frame(frame, images, rank)
-            return after, (frame.rows, step.factor)
+            return after, (frame.rows, step.factor * jnp.exp(step.shift))
 
         steps = jnp.arange(len(flow.states))
         last, (rows, factors) = jax.lax.scan(forward, random_frame(frame_key, count, like), steps)
@@ -74,10 +81,10 @@ def _vectors(cell, params, xs, state, *, mask, resets, k, warmup, cooldown, key)
         kept = slice(warmup, len(flow.states) - cooldown)
         vectors = jnp.einsum("tkd,tkj->tdj", rows[kept], coordinates[kept])
         vectors = jnp.where(last.alive, vectors, jnp.nan)
-        cosines = jnp.abs(jnp.einsum("tdi,tdj->tij", vectors, vectors))
+        angles = jax.lax.map(_angles, vectors)
         exponents = jnp.where(last.alive, jnp.mean(logs[kept], axis=0), -jnp.inf)
         ratio = 1 / jnp.sum(vectors**4, axis=1)
-        return vectors, exponents, jnp.arccos(jnp.minimum(cosines, 1)), ratio, flow.first_bad()
+        return vectors, exponents, angles, ratio, flow.first_bad()
 
     axes = (1, 0, 1, 1, 0)
     return over_batch(one, cell, params, xs, state, mask, resets, out_axes=axes, by=_BY)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn.analysis.lyapunov import lyapunov_spectrum
 from jaxrnn.analysis.mean_field.roots import refine
@@ -62,7 +63,6 @@ def scale_recurrent(params: Params, scale: Array) -> Params:
     raise TypeError(msg)
 
 
-@compiled_per_cell("tune", "warmup")
 def critical_init(
     cell: Cell,
     params: Params,
@@ -108,7 +108,8 @@ def critical_init(
 
     Raises:
       TypeError: as `lyapunov_spectrum`; `params` without `w_hh` and no `tune`.
-      ValueError: as `lyapunov_spectrum`.
+      ValueError: as `lyapunov_spectrum`; outside `jax.jit`, not ``0 < low < high``, a tolerance
+        that is not positive, or a trajectory that is not finite.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -123,7 +124,55 @@ def critical_init(
       N. Bertschinger, T. Natschlaeger, "Real-time computation at the edge of chaos in recurrent
       neural networks", 2004.
     """
+    _check(low, high, tolerance)
+    result = _critical_init(
+        cell,
+        params,
+        xs,
+        state,
+        mask=mask,
+        resets=resets,
+        tune=tune,
+        target=target,
+        low=low,
+        high=high,
+        warmup=warmup,
+        tolerance=tolerance,
+    )
+    exponent = _concrete(result.exponent)
+    if exponent is not None and np.any(np.isnan(exponent)):
+        msg = (
+            "critical_init: got a trajectory that is not finite; expected a finite one at every "
+            f"scale from {low} to {high}; look at the parameters and at xs"
+        )
+        raise ValueError(msg)
+    return result
 
+
+def _concrete(value):
+    """Returns a number, or None for one that is being traced."""
+    try:
+        return np.asarray(value)
+    except jax.errors.TracerArrayConversionError:
+        return None
+
+
+def _check(low, high, tolerance) -> None:
+    ends = _concrete(low), _concrete(high)
+    known = all(end is not None for end in ends)
+    if known and not (np.all(ends[0] > 0) and np.all(ends[0] < ends[1])):
+        msg = f"critical_init: got low={low}, high={high}; expected 0 < low < high, as 0.1 and 10"
+        raise ValueError(msg)
+    tolerance = _concrete(tolerance)
+    if tolerance is not None and not np.all(tolerance > 0):
+        msg = f"critical_init: got tolerance={tolerance}; expected a positive number, as 1e-3"
+        raise ValueError(msg)
+
+
+@compiled_per_cell("tune", "warmup")
+def _critical_init(
+    cell, params, xs, state, *, mask, resets, tune, target, low, high, warmup, tolerance
+) -> CriticalInit:
     def measure(place):
         spectrum = lyapunov_spectrum(
             cell,

@@ -93,6 +93,12 @@ def fit_rate(log_norms: Array) -> tuple[Array, Array]:
       is ``-inf``: no exponential describes an exact zero. With one lag the rate is that log norm,
       with fewer than three the error is NaN.
 
+    Example:
+      >>> import jax.numpy as jnp
+      >>> rate, _ = fit_rate(-0.25 * jnp.arange(1, 9))
+      >>> float(rate)
+      -0.25
+
     Reference:
       S. Durlauf, P. Phillips, "Trends versus random walks in time series analysis", 1988 (the
       slope's variance); W. Newey, K. West, "A simple, positive semi-definite, heteroskedasticity

@@ -127,16 +127,18 @@ def read_flow(
     """
     run = read_recurrence(cell, params, xs, state, mask=mask, resets=resets, by=by)
     _check_leaves(run.state, floats_only=floats_only, by=by)
-    _, unravel = ravel_pytree(_split(run.state)[0])
+    first, unravel = ravel_pytree(_split(run.state)[0])
+    narrow = first.dtype  # half precision is measured in float32: the step alone rounds to it
     tree = jax.tree.structure(run.state)
     is_float = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(run.state)]
 
     def flatten(state):
         floats, rest = _split(state)
-        return ravel_pytree(floats)[0], rest
+        flat = ravel_pytree(floats)[0]
+        return flat.astype(jnp.promote_types(flat.dtype, jnp.float32)), rest
 
     def join(flat, rest):
-        floats, rest = iter(unravel(flat)), iter(rest)
+        floats, rest = iter(unravel(flat.astype(narrow))), iter(rest)
         return jax.tree.unflatten(tree, [next(floats if one else rest) for one in is_float])
 
     def one_step(flat, rest, inputs):

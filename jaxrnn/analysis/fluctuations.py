@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxrnn.analysis.arguments import check_count, refuse_non_finite
 from jaxrnn.analysis.flow import over_batch, read_flow
 from jaxrnn.analysis.growth import batch_interval, frame_growth
-from jaxrnn.analysis.lyapunov import check_warmup, mean_error
+from jaxrnn.analysis.lyapunov import check_warmup, is_reliable, mean_error
 from jaxrnn.analysis.singular import sweep_spectrum
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.checks import check_size, unknown_name
@@ -33,6 +33,8 @@ class FiniteTimeExponents(NamedTuple):
       diffusion: ``(*batch, k)``, w times the variance over the windows, in nats^2 per step: where
         windows are independent it does not depend on w, and the distribution of the exponents over
         T steps narrows as ``diffusion / T``. NaN with one window.
+      reliable: ``(windows, *batch, k)`` bool, as in `SingularSpectrum` or, with ``method="qr"``, in
+        `LyapunovSpectrum` over all windows.
     """
 
     times: Array
@@ -40,12 +42,16 @@ class FiniteTimeExponents(NamedTuple):
     mean: Array
     stderr: Array
     diffusion: Array
+    reliable: Array
 
 
 @compiled_per_cell("window", "k", "warmup", "method")
 def _exponents(cell, params, xs, state, *, mask, resets, window, k, warmup, method, key):
     pilot_key, key = jax.random.split(key)
-    interval = batch_interval(cell, params, xs, state, mask, resets, k, pilot_key, by=_BY)
+    stop = len(jax.tree.leaves(xs)[0])
+    interval = batch_interval(
+        cell, params, xs, state, mask, resets, k, pilot_key, first=warmup, stop=stop, by=_BY
+    )
 
     def one(xs, state, mask, resets):
         flow = read_flow(cell, params, xs, state, mask, resets, by=_BY, floats_only=True)
@@ -56,17 +62,19 @@ def _exponents(cell, params, xs, state, *, mask, resets, window, k, warmup, meth
 
             def spectrum(start):
                 found = sweep_spectrum(flow, start, window, count, key, interval)
-                return found.log_singular_values / window
+                return found.log_singular_values / window, found.reliable
 
-            return jax.lax.map(spectrum, starts), flow.first_bad()
+            return *jax.lax.map(spectrum, starts), flow.first_bad()
         indices = jnp.arange(warmup + windows * window)
         growth = frame_growth(
             flow, count, key, qr_every=interval, first=warmup, indices=indices, block=window
         )
         logs = growth.logs[warmup:].reshape(windows, window, count)
-        return jnp.sum(logs, axis=1) / window, flow.first_bad()
+        exponents = jnp.sum(logs, axis=1) / window
+        reliable = is_reliable(growth, windows * window) & ~jnp.isnan(exponents)
+        return exponents, reliable, flow.first_bad()
 
-    return over_batch(one, cell, params, xs, state, mask, resets, out_axes=(1, 0), by=_BY)
+    return over_batch(one, cell, params, xs, state, mask, resets, out_axes=(1, 1, 0), by=_BY)
 
 
 def finite_time_exponents(
@@ -135,7 +143,7 @@ def finite_time_exponents(
             "the warm-up; pass a longer sequence"
         )
         raise ValueError(msg)
-    exponents, bad = _exponents(
+    exponents, reliable, bad = _exponents(
         cell,
         params,
         xs,
@@ -154,4 +162,5 @@ def finite_time_exponents(
     noise = jnp.where(jnp.isneginf(mean), jnp.nan, exponents - mean)
     spread = jnp.sum(noise**2, axis=0) / (count - 1) if count > 1 else jnp.full_like(mean, jnp.nan)
     times = warmup + window * jnp.arange(count)
-    return FiniteTimeExponents(times, exponents, mean, mean_error(exponents), window * spread)
+    stderr = mean_error(exponents)
+    return FiniteTimeExponents(times, exponents, mean, stderr, window * spread, reliable)

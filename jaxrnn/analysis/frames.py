@@ -1,5 +1,6 @@
 """Orthonormal frames pushed through a product of Jacobians, and what they grow by."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -9,11 +10,15 @@ from jaxrnn.core.types import Array, Key
 
 __all__ = [
     "Frame",
+    "Images",
     "Step",
     "advance_frame",
     "cholesky_qr",
     "householder_qr",
+    "images_of",
     "random_frame",
+    "reached",
+    "scaled_images",
 ]
 
 
@@ -29,12 +34,29 @@ class Frame(NamedTuple):
     alive: Array
 
 
+class Images(NamedTuple):
+    """Where the rows of a frame have come to: ``rows * 2**exponents``.
+
+    The powers of two keep what shrinks over several steps from underflow, which would look like
+    death, and what grows from overflow; they add no rounding error.
+
+    Attributes:
+      rows: ``(k, D)``.
+      exponents: ``(k,)``, int32.
+    """
+
+    rows: Array
+    exponents: Array
+
+
 class Step(NamedTuple):
     """What one orthonormalisation of a frame found.
 
     Attributes:
       factor: ``(k, k)``, upper triangular with positive diagonal: the images are
-        ``factor.T @ rows``. Rows and columns of dead directions are those of the identity.
+        ``exp(shift) * factor.T @ rows``. Rows and columns of dead directions are those of the
+        identity.
+      shift: ``(k,)`` in nats, the logs of the images' powers of two.
       log_growth: ``(k,)`` in nats, ``-inf`` for dead directions.
       loss: ``(k,)``, how many times larger an image is than its part orthogonal to those before:
         the factor by which rounding errors are magnified.
@@ -42,9 +64,23 @@ class Step(NamedTuple):
     """
 
     factor: Array
+    shift: Array
     log_growth: Array
     loss: Array
     order: Array
+
+
+def images_of(frame: Frame) -> Images:
+    """Returns a frame as the images after no step."""
+    return Images(frame.rows, jnp.zeros_like(frame.alive, jnp.int32))
+
+
+def scaled_images(rows: Array, exponents: Array) -> Images:
+    """Moves the size of each row into its exponent."""
+    top = jnp.max(jnp.abs(rows), axis=1)
+    _, shift = jnp.frexp(top)
+    shift = jnp.where(jnp.isfinite(top) & (top > 0), shift, 0)
+    return Images(jnp.ldexp(rows, -shift[:, None]), (exponents + shift).astype(jnp.int32))
 
 
 def random_frame(key: Key, count: int, like: Array) -> Frame:
@@ -91,12 +127,12 @@ def reached(frame: Frame, images: Array) -> Array:
     return jnp.sum(nonzero).astype(jnp.int32)
 
 
-def advance_frame(frame: Frame, images: Array, rank: Array, qr=householder_qr):
+def advance_frame(frame: Frame, images: Images, rank: Array, qr=householder_qr):
     """Orthonormalises the images of a frame.
 
     Args:
       frame: the frame before.
-      images: ``(k, D)``, its rows after one or more steps.
+      images: its rows after one or more steps.
       rank: how many directions can be alive, see `reached`; the others are dead. What is merely
         below the rounding of the step is not dead but shows in `loss`.
       qr: ``(D, k) -> (Q, R)``.
@@ -104,10 +140,11 @@ def advance_frame(frame: Frame, images: Array, rank: Array, qr=householder_qr):
     Returns:
       The frame after, and a `Step`.
     """
-    alive = frame.alive & jnp.any(images != 0, axis=1)
+    alive = frame.alive & jnp.any(images.rows != 0, axis=1)
     order = jnp.argsort(~alive, stable=True)
     alive = alive[order] & (jnp.arange(len(order)) < rank)
-    images = jnp.where(alive[:, None], images[order], frame.rows[order])
+    shift = jnp.where(alive, images.exponents[order], 0).astype(frame.rows.dtype) * math.log(2)
+    images = jnp.where(alive[:, None], images.rows[order], frame.rows[order])
     rows, factor = qr(images.T)
     # A zero that rounding fills would hide, at the next step, that a direction has died.
     filled = alive[:, None] & ~jnp.any(alive[:, None] & (images != 0), axis=0)
@@ -115,9 +152,10 @@ def advance_frame(frame: Frame, images: Array, rank: Array, qr=householder_qr):
     sizes = jnp.diagonal(factor)
     lengths = jnp.linalg.norm(images, axis=1)
     both = alive[:, None] & alive
-    growth = jnp.log(jnp.where(alive, sizes, 1))
+    growth = jnp.log(jnp.where(alive, sizes, 1)) + shift
     step = Step(
         jnp.where(both, factor, jnp.eye(len(order), dtype=factor.dtype)),
+        shift,
         jnp.where(alive, growth, -jnp.inf),
         jnp.where(alive, lengths / sizes, 1),
         order,

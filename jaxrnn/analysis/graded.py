@@ -44,13 +44,13 @@ def multiply(step: Step, product: Graded) -> Graded:
     """Multiplies a product from the left by one triangular factor."""
     log_sizes, low, rows, reversal = product
     old, low = log_sizes[step.order], low[step.order]
+    dead = jnp.isneginf(step.log_growth)
     # Kahan's sum: in float32 thousands of logs would otherwise cost three digits.
-    growth = jnp.where(jnp.isneginf(step.log_growth), 0, step.log_growth) + low
+    growth = jnp.where(dead, 0, step.log_growth) + low
     new = old + growth
     low = growth - (new - old)
-    dead = jnp.isneginf(step.log_growth)
     new = jnp.where(dead, _DEAD, new)
-    gap = jnp.where(dead | dead[:, None], 0, old - new[:, None])
+    gap = jnp.where(dead | dead[:, None], 0, (old - old[:, None]) + (step.shift - growth[:, None]))
     limit = -math.log(jnp.finfo(new.dtype).eps)
     coupling = jnp.where(gap > limit, 0, step.factor * jnp.exp(jnp.minimum(gap, limit)))
     # On the diagonal this is 1 by the definition of `new`; rounding would add up over the steps.
@@ -102,12 +102,27 @@ def _normalise(u, shifts):
     return u / safe[:, None], jnp.where(norms == 0, 4 * _DEAD, shifts + jnp.log(safe))
 
 
+@jax.custom_jvp
+def _without_derivative(log_sizes, rows):
+    return log_sizes, rows
+
+
+@_without_derivative.defjvp
+def _refuse_derivative(primals, tangents):
+    del primals, tangents
+    msg = (
+        "singular_spectrum: got a derivative to take; expected none: the rotations that make it "
+        "exact have none; use method='dense' for short products, or lyapunov_spectrum"
+    )
+    raise NotImplementedError(msg)
+
+
 def graded_svd(log_sizes: Array, rows: Array) -> tuple[Array, Array, Array]:
     """Computes the singular value decomposition of ``diag(exp(log_sizes)) @ rows``.
 
     One-sided Jacobi rotations on the rows, whose sizes stay logarithms: every singular value comes
     out to the relative precision of the dtype however far apart they are, as long as the rows
-    themselves, scaled to length 1, are well-conditioned. Not differentiable in reverse mode.
+    themselves, scaled to length 1, are well-conditioned. Not differentiable.
 
     Args:
       log_sizes: ``(k,)`` in nats; ``-1e30`` or less for a row of zeros.
@@ -120,6 +135,7 @@ def graded_svd(log_sizes: Array, rows: Array) -> tuple[Array, Array, Array]:
     Reference:
       J. Demmel, K. Veselic, "Jacobi's method is more accurate than QR", 1992.
     """
+    log_sizes, rows = _without_derivative(log_sizes, rows)
     count = rows.shape[0]
     if count % 2:
         rows = jnp.concatenate([rows, jnp.zeros_like(rows[:1])])

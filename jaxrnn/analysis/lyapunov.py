@@ -19,6 +19,7 @@ from jaxrnn.unrolls.sequence import read_sequence
 __all__ = [
     "LyapunovSpectrum",
     "check_warmup",
+    "is_reliable",
     "kaplan_yorke_dimension",
     "lyapunov_spectrum",
     "mean_error",
@@ -121,15 +122,31 @@ def kaplan_yorke_dimension(exponents: Array, size: int | None = None) -> Array:
     return jnp.where(jnp.any(jnp.isnan(exponents), axis=-1), jnp.nan, dimension)
 
 
-def per_step(logs: Array) -> Array:
-    """Spreads growth that was noted every few steps evenly over these steps, ``(N, k)``."""
+def per_step(logs: Array, ends: Array) -> Array:
+    """Spreads growth that was noted at some steps evenly over the steps since the one before.
+
+    Args:
+      logs: ``(N, k)``.
+      ends: ``(N,)`` bool, the steps at which growth was noted; True at the last.
+
+    Returns:
+      ``(N, k)``.
+    """
     count = len(logs)
     places = jnp.arange(count)
-    done = jnp.any((logs != 0) & ~jnp.isneginf(logs), axis=1)  # what is dead is so at every step
-    ends = jax.lax.cummin(jnp.where(done, places, count - 1), reverse=True)
-    before = jax.lax.cummax(jnp.where(done, places + 1, 0))
+    after = jax.lax.cummin(jnp.where(ends, places, count - 1), reverse=True)
+    before = jax.lax.cummax(jnp.where(ends, places + 1, 0))
     begins = jnp.concatenate([jnp.zeros_like(before[:1]), before[:-1]])
-    return logs[ends] / (ends + 1 - begins).astype(logs.dtype)[:, None]
+    return logs[after] / (after + 1 - begins).astype(logs.dtype)[:, None]
+
+
+def is_reliable(growth: Growth, count: int) -> Array:
+    """Says for each direction whether rounding moved its exponent over `count` steps by little.
+
+    A direction is made orthogonal to those before it, so it is no better than the worst of them.
+    """
+    eps = jnp.finfo(growth.rounding.dtype).eps
+    return eps * jax.lax.cummax(growth.rounding) / count < _TOLERANCE
 
 
 def _entropy(exponents: Array, size: int) -> Array:
@@ -176,23 +193,28 @@ def _chunked_growth(flow: Flow, k: int, key: Key, chunks: int, warmup: int, **op
     keys = jax.random.split(key, chunks)
     parts = jax.vmap(one)(jnp.array(starts), jnp.array(firsts), keys)
     # Where the chunks do not fit, the last ones overlap: each step is counted once.
-    logs = [
-        part[warmup + first - warmup - start :]
-        for part, start, first in zip(parts.logs, starts, firsts, strict=True)
-    ]
+    cuts = [slice(first - start, None) for start, first in zip(starts, firsts, strict=True)]
+    logs, ends = (
+        [part[cut] for part, cut in zip(values, cuts, strict=True)]
+        for values in (parts.logs, parts.ends)
+    )
     bad = flow.first_bad()
-    return Growth(jnp.concatenate(logs), jnp.sum(parts.rounding, axis=0), bad)
+    rounding = jnp.sum(parts.rounding, axis=0)
+    return Growth(jnp.concatenate(logs), jnp.concatenate(ends), rounding, bad)
 
 
 def _summary(growth: Growth, size: int, first: int, qr_every: Array) -> LyapunovSpectrum:
-    logs = per_step(growth.logs[first:])
+    logs = per_step(growth.logs[first:], growth.ends[first:])
     count = len(logs)
-    history = jnp.cumsum(logs, axis=0) / jnp.arange(1, count + 1, dtype=logs.dtype)[:, None]
-    exponents = jnp.sum(logs, axis=0) / count
+    # Sums of what is left of a first estimate: in float32 long ones would lose digits.
+    middle = jnp.mean(logs, axis=0)
+    middle = jnp.where(jnp.isfinite(middle), middle, 0)
+    steps = jnp.arange(1, count + 1, dtype=logs.dtype)[:, None]
+    history = middle + jnp.cumsum(logs - middle, axis=0) / steps
+    exponents = middle + jnp.mean(logs - middle, axis=0)
     order = jnp.argsort(-exponents)
     exponents = exponents[order]
     # A direction is orthogonal to those before it: what is wrong in them is wrong in it.
-    error = jnp.finfo(logs.dtype).eps * jax.lax.cummax(growth.rounding)[order] / count
     stderr = mean_error(logs)[order]
     return LyapunovSpectrum(
         exponents,
@@ -201,7 +223,7 @@ def _summary(growth: Growth, size: int, first: int, qr_every: Array) -> Lyapunov
         kaplan_yorke_dimension(exponents, size),
         _entropy(exponents, size),
         qr_every,
-        (error < _TOLERANCE) & ~jnp.isnan(exponents),
+        is_reliable(growth, count)[order] & ~jnp.isnan(exponents),
     )
 
 
@@ -213,7 +235,8 @@ def _spectrum(
     sequence = xs, state, mask, resets
     if qr_every is None:
         free = jax.lax.stop_gradient((params, *sequence[:2]))
-        interval = batch_interval(cell, *free, mask, resets, k, pilot_key, by=_BY)
+        limits = {"first": 0, "stop": len(jax.tree.leaves(xs)[0]), "by": _BY}
+        interval = batch_interval(cell, *free, mask, resets, k, pilot_key, **limits)
     else:
         interval = jnp.int32(qr_every)
 
@@ -275,7 +298,8 @@ def lyapunov_spectrum(
       resets: bool ``(T, *batch)`` or None; across a reset every direction dies.
       k: how many, from the largest; all D if not given.
       qr_every: steps between orthonormalisations; chosen if not given, from how fast the directions
-        part in the first steps of the whole batch: a quarter of the dtype's digits, at most 32.
+        part in eight pieces of the sequence, the fastest of the batch: a quarter of the dtype's
+        digits, at most 32.
       warmup: steps at the beginning that move the state to where it will stay and align the
         directions, and are not counted.
       key: for the first directions; ``jax.random.key(0)`` if not given.

@@ -74,6 +74,13 @@ def lyapunov_penalty(
       R. Engelken, "Gradient flossing: improving gradient descent through dynamic control of
       Jacobians", 2023, equation 6.
     """
+    k = check_size("k", k, by="lyapunov_penalty")
+    if jnp.shape(target) not in ((), (k,)):
+        msg = (
+            f"lyapunov_penalty: got target of shape {jnp.shape(target)}; expected a number or "
+            f"({k},), one for each of the {k} exponents"
+        )
+        raise ValueError(msg)
     spectrum = lyapunov_spectrum(
         cell,
         params,
@@ -113,7 +120,7 @@ def jacobian_penalty(
       params: its parameters; the penalty is differentiable in them.
       xs: ``(T, *batch, features)``.
       state: the state to start from; ``cell.initial_state`` if not given.
-      key: for the directions; use a new one at each training step.
+      key: for the directions, the same in every sequence; use a new one at each training step.
       num_probes: number of directions at each step.
       target: the factor that one step should have.
       mask: bool ``(T, *batch)`` or None; masked steps count as the identity.
@@ -164,7 +171,8 @@ def _jacobian_penalty(cell, params, xs, state, *, mask, resets, key, num_probes,
         pulled = jax.vmap(flow.pull)(jnp.arange(num_steps), rows)
         square = jnp.sum(pulled**2, axis=-1)
         # The slope of a root is infinite at zero, where a reset leaves nothing to differentiate.
-        norms = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+        zero = square == 0
+        norms = jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, square)))
         return jnp.mean((norms - target) ** 2)
 
     penalties = over_batch(

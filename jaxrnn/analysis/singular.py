@@ -8,7 +8,15 @@ import jax.numpy as jnp
 
 from jaxrnn.analysis.arguments import check_count, check_range, refuse_non_finite
 from jaxrnn.analysis.flow import Flow, over_batch, read_flow, trim
-from jaxrnn.analysis.frames import Frame, advance_frame, householder_qr, random_frame, reached
+from jaxrnn.analysis.frames import (
+    Frame,
+    advance_frame,
+    householder_qr,
+    images_of,
+    random_frame,
+    reached,
+    scaled_images,
+)
 from jaxrnn.analysis.graded import Graded, graded_identity, graded_svd, multiply
 from jaxrnn.analysis.growth import batch_interval
 from jaxrnn.analysis.parallel import scanned_product, udt_product
@@ -89,12 +97,12 @@ def _sweep(flow: Flow, frame: Frame, steps, interval: Array, *, forward: bool) -
     def orthonormalise(swept, images, rank):
         frame, step = advance_frame(swept.frame, images, rank)
         product, rounding = multiply(step, swept.product), swept.rounding[step.order] + step.loss
-        return _Swept(frame, product, rounding), frame.rows, jnp.full_like(rank, size)
+        return _Swept(frame, product, rounding), images_of(frame), jnp.full_like(rank, size)
 
     def body(carry, now):
         (swept, images, rank), (number, index, most) = carry, now
-        images = move(index, images)
-        rank = jnp.minimum(rank, jnp.minimum(most, reached(swept.frame, images)))
+        images = scaled_images(move(index, images.rows), images.exponents)
+        rank = jnp.minimum(rank, jnp.minimum(most, reached(swept.frame, images.rows)))
         ends = ((number + 1) % interval == 0) | (number + 1 == length)
         carry = swept, images, rank
         return jax.lax.cond(ends, orthonormalise, lambda *carry: carry, *carry), None
@@ -103,7 +111,7 @@ def _sweep(flow: Flow, frame: Frame, steps, interval: Array, *, forward: bool) -
     start = _Swept(frame, graded_identity(count, flow.states[0]), zeros)
     rank = size + 0 * jnp.sum(frame.rows == 0, dtype=jnp.int32)
     numbers = jnp.arange(length) if forward else jnp.arange(length)[::-1]
-    carry = (start, frame.rows, rank)
+    carry = (start, images_of(frame), rank)
     return jax.lax.scan(body, carry, (numbers, *steps), reverse=not forward)[0][0]
 
 
@@ -168,7 +176,9 @@ def sweep_spectrum(
         ratio = jnp.exp(-2 * jnp.where(jnp.isnan(gap), 0, gap))
     # Four times, since the rounding errors of two sweeps may happen to agree.
     bound = 4 * change / (1 - ratio) + 16 * eps * (1 + jax.lax.cummax(back.rounding))
-    bound = jnp.where(jnp.isneginf(log_values) & jnp.isneginf(previous), 0, bound)[:k]
+    # What the ranks of the steps prove is certain; another -inf is a number below the range.
+    dead = jnp.arange(tracked) >= jnp.sum(back.frame.alive)
+    bound = jnp.where(jnp.isneginf(log_values), jnp.where(dead, 0, jnp.inf), bound)[:k]
     left = (w @ last.rows).T[:, :k]
     right = (v @ back.frame.rows).T[:, :k]
     return SingularSpectrum(log_values[:k], left, right, bound, bound < _TOLERANCE)
@@ -214,7 +224,8 @@ def _spectrum(
     if method == "sweeps":
         pilot_key, key = jax.random.split(key)
         free = jax.lax.stop_gradient((params, xs, state))
-        interval = batch_interval(cell, *free, mask, resets, k, pilot_key, by=_BY)
+        limits = {"first": start, "stop": max(stop, start + 1), "by": _BY}
+        interval = batch_interval(cell, *free, mask, resets, k, pilot_key, **limits)
 
     def one(xs, state, mask, resets):
         sequence = trim((xs, mask, resets), 0, max(stop, 1))
@@ -270,13 +281,15 @@ def singular_spectrum(
       method: "sweeps"; "parallel", logarithmic depth in time by composing (U, log d, T) triples,
         with T D^2 memory and a range that ends with the dtype's exponents (87 nats in float32, 700
         in float64); or "dense", one matrix and LAPACK's SVD, for short products: what lies below
-        the dtype's precision times the largest is noise there, and marked unreliable.
+        the dtype's precision times the largest is noise there, and marked unreliable. Only "dense"
+        has derivatives.
       key: for the directions to start with; ``jax.random.key(0)`` if not given.
 
     Returns:
       Log singular values, vectors, and an error bound for each.
 
     Raises:
+      NotImplementedError: a derivative is taken with a method other than "dense".
       TypeError: as `jaxrnn.unroll`; a part of the state is not a real floating array.
       ValueError: as `jaxrnn.unroll`; `k` or `sweeps` out of range; not ``start <= stop <= T``;
         outside `jax.jit`, a state is not finite (the first such step is named). Inside, the values

@@ -27,6 +27,7 @@ def plot_singular_values(
     log_singular_values,
     qr_estimate=None,
     *,
+    reliable=None,
     condition: bool = False,
     label: str = r"singular values of $\partial s_t / \partial s_0$",
     axes=None,
@@ -40,6 +41,7 @@ def plot_singular_values(
       log_singular_values: ``(n, k)`` in nats, greatest first.
       qr_estimate: ``(n, k)`` in nats, the sums of log|r_ii| of a forward QR sweep, dashed: what
         other tools report. See `plot_qr_bias` for the difference.
+      reliable: ``(n, k)`` bool; points that are not are hollow circles.
       condition: draws the condition number, first over last, on a second y axis.
       label: of the y axis.
       axes: matplotlib axes to draw on; new ones if not given.
@@ -67,6 +69,9 @@ def plot_singular_values(
     others = None
     if qr_estimate is not None:
         others = log10_of(real_array("qr_estimate", qr_estimate, logs.shape, by=by))
+    doubtful = np.zeros(logs.shape, bool)
+    if reliable is not None:
+        doubtful = ~real_array("reliable", reliable, logs.shape, by=by).astype(bool)
     figure, axes = own_or_new(axes, width=5.4)
     dies = np.isneginf(logs[1:]) & np.isfinite(logs[:-1])
     for index, color in enumerate(index_colors(count)):
@@ -75,11 +80,17 @@ def plot_singular_values(
         if others is not None:
             dashes = {"linewidth": 1.1, "linestyle": (0, (4, 2)), "label": "_"}
             axes.plot(steps, others[:, index], **style | dashes)
+        hollow = doubtful[:, index]
+        if hollow.any():
+            ring = {"markerfacecolor": "none", "markersize": 6, "label": "_"}
+            axes.plot(steps[hollow], powers[hollow, index], "o", color=color, **ring)
         ends = np.flatnonzero(dies[:, index])
         if len(ends):
             axes.plot(steps[ends], powers[ends, index], "x", color=color, label="_")
     if others is not None:
         axes.plot([], [], color="0.3", linestyle=(0, (4, 2)), linewidth=1.1, label="QR estimate")
+    if doubtful.any():
+        axes.plot([], [], "o", color="0.3", markerfacecolor="none", label="not reliable")
     if dies.any():
         axes.plot([], [], "x", color="0.3", label="dies")
     axes.set_xlabel("number of steps t")

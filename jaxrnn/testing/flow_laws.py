@@ -35,8 +35,8 @@ def log_determinants_add_up(probe):
         bool(np.all(np.abs(got - expected) <= error)),
         f"a sum of all Lyapunov exponents of {got}",
         f"{expected}, the mean of log|det A_t|",
-        "a custom derivative (jax.custom_jvp, custom_vjp, stop_gradient) is wrong or has a forward "
-        "and a reverse rule that disagree",
+        "a custom derivative (jax.custom_jvp, custom_vjp) has a forward and a reverse rule that "
+        "disagree, or the step depends on more than its arguments",
     )
 
 

@@ -189,7 +189,8 @@ def read_state(
             "shape (*batch_shape, ...)"
         )
         raise ValueError(msg)
-    if state is None:
+    given = state is not None
+    if not given:
         state = fresh(params)
     else:
         state = jax.tree.map(jnp.asarray, state)
@@ -215,10 +216,10 @@ def read_state(
             if jax.tree.structure(state) == jax.tree.structure(initial):
                 raise
             raise TypeError(_misfit(by, state, initial, sequence)) from error
-        if jax.tree.structure(after) != jax.tree.structure(state):
-            raise TypeError(_misfit(by, state, after, sequence))
-        if _shapes(after) != _shapes(state):
-            raise ValueError(_misfit(by, state, after, sequence))
+        same = jax.tree.structure(after) == jax.tree.structure(state)
+        if not same or _shapes(after) != _shapes(state):
+            kind = ValueError if same else TypeError
+            raise kind((_misfit if given else _changed)(by, state, after, sequence))
         if _dtypes(after) != _dtypes(state):
             msg = (
                 f"{by}: got a state {_describe(state)} that a step turns into {_describe(after)}; "
@@ -239,6 +240,23 @@ def _misfit(by: str, state: State, expected: State, sequence: Sequence) -> str:
         f"batch shape {sequence.batch_shape}; make one with "
         f"cell.initial_state(params, {sequence.batch_shape})"
     )
+
+
+def _changed(by: str, state: State, after: State, sequence: Sequence) -> str:
+    del sequence
+    return (
+        f"{by}: got a cell whose step turns the state {_named(state)} into {_named(after)}; "
+        "expected the same tree with the same shapes; return the state from step as it came, "
+        "first of (state, y)"
+    )
+
+
+def _named(tree: Any) -> str:
+    parts = [
+        f"{jax.tree_util.keystr(path)}: {leaf.dtype}{list(leaf.shape)}"
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    ]
+    return f"{type(tree).__name__}({', '.join(parts)})"
 
 
 def _dtypes(tree: Any) -> list[Any]:

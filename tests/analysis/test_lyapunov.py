@@ -94,7 +94,6 @@ def test_an_lstm_without_weights(dtype, x64):
     assert np.all(found.reliable)
 
 
-@pytest.mark.slow
 @every_dtype
 def test_singular_values_of_an_lstm_without_weights(dtype, x64):
     """A10 at T = 25."""
@@ -189,7 +188,6 @@ def _planted(error):
     return jaxrnn.elman(2, 3)._replace(step=step, structure=None)
 
 
-@pytest.mark.slow
 def test_a_derivative_of_the_state_itself_is_rejected(x64):
     """The log-determinant identity tells, with determinants from `jax.jacfwd` of the true step."""
     _, params, xs, state = _perturbed("elman")
@@ -206,7 +204,6 @@ def test_a_derivative_of_the_state_itself_is_rejected(x64):
     assert not _close(sums(_planted("twice")), 0.05)
 
 
-@pytest.mark.slow
 def test_transposes_in_forward_order_are_rejected():
     """A_T^T ... A_1^T is neither the product nor its adjoint; the determinant cannot tell."""
     steps = gaussian(12, size=3, seed=2)
@@ -337,10 +334,13 @@ def test_mean_errors_are_honest():
         reported = np.asarray(mean_error(jnp.asarray(walk)))
         assert np.isnan(mean_error(jnp.ones((15, 2)))).all()
         logs = jnp.array([0, 0, 3.0, 0, 4, 5, 0])[:, None]
-        np.testing.assert_allclose(per_step(logs)[:, 0], [1, 1, 1, 2, 2, 5, 0])
+        ends = jnp.array([0, 0, 1, 0, 1, 1, 1], bool)
+        np.testing.assert_allclose(per_step(logs, ends)[:, 0], [1, 1, 1, 2, 2, 5, 0])
+        still = per_step(jnp.zeros((7, 1)).at[-1].set(7.0), ends)  # steps without growth are steps
+        np.testing.assert_allclose(still[:, 0], [0, 0, 0, 0, 0, 0, 7])
         dead = jnp.concatenate([logs, jnp.full_like(logs, -jnp.inf)], axis=1)
-        np.testing.assert_allclose(per_step(dead)[:, 0], [1, 1, 1, 2, 2, 5, 0])
-        np.testing.assert_array_equal(per_step(dead)[:, 1], -np.inf)
+        np.testing.assert_allclose(per_step(dead, ends)[:, 0], [1, 1, 1, 2, 2, 5, 0])
+        np.testing.assert_array_equal(per_step(dead, ends)[:, 1], -np.inf)
     spread = np.std(walk.mean(axis=0))
     assert 1 / 1.5 < np.mean(reported) / spread < 1.5
     assert abs(spread - 5 / 4000**0.5) < 0.1 * spread
