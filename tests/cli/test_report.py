@@ -368,8 +368,8 @@ def test_flows_that_die_and_grow(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", jaxrnn.CELLS)
-def test_every_cell(name, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["irnn", "gru_reset_before"])  # the others are the default's
+def test_the_other_cells(name, tmp_path, capsys):
     assert main(["report", "--cells", name, *SMALL, "--out", str(tmp_path)]) == 0
     read = strictly((tmp_path / "report.json").read_text("utf-8"))
     Page((tmp_path / "index.html").read_text("utf-8"))
@@ -379,8 +379,8 @@ def test_every_cell(name, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", tasks.TASKS)
-def test_every_task(task, tmp_path):
+@pytest.mark.parametrize("task", sorted(set(tasks.TASKS) - {"text"}))  # text is the default
+def test_the_other_tasks(task, tmp_path):
     words = ["--task", task, "--cells", "lstm", *SMALL, "--out", str(tmp_path)]
     assert main(["report", *words]) == 0
     read = strictly((tmp_path / "report.json").read_text("utf-8"))
@@ -392,7 +392,7 @@ def test_every_task(task, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("odd", ["--length 1", "--length 2", "--hidden 1", "--steps 1"])
+@pytest.mark.parametrize("odd", ["--length 1 --hidden 1 --steps 1", "--length 2"])
 def test_odd_sizes(odd, tmp_path):
     words = ["--cells", "gru", *SMALL, *odd.split(), "--out", str(tmp_path)]
     assert main(["report", *words]) == 0
