@@ -3,12 +3,13 @@
 import operator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.core.checks import check_size
-from jaxrnn.core.types import Array
+from jaxrnn.core.types import Array, Input
 
-__all__ = ["check_count", "check_range", "refuse_non_finite"]
+__all__ = ["check_count", "check_float_inputs", "check_range", "refuse_non_finite"]
 
 
 def check_range(start: int, stop: int | None, num_steps: int, *, by: str) -> tuple[int, int]:
@@ -57,6 +58,17 @@ def check_count(k: int | None, size: int, *, by: str) -> int:
         )
         raise ValueError(msg)
     return k
+
+
+def check_float_inputs(xs: Input, *, by: str) -> None:
+    """Raises TypeError unless the inputs are one floating array, which alone has a derivative."""
+    leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(xs)]
+    if len(leaves) != 1 or not jnp.issubdtype(leaves[0].dtype, jnp.floating):
+        msg = (
+            f"{by}: got xs with dtypes {[str(leaf.dtype) for leaf in leaves]}; expected one "
+            "floating array (T, *batch, features); make tokens one-hot with jax.nn.one_hot"
+        )
+        raise TypeError(msg)
 
 
 def refuse_non_finite(first_bad: Array, *, by: str) -> None:

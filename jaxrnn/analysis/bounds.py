@@ -6,8 +6,8 @@ import jax
 import jax.extend
 import jax.numpy as jnp
 
-from jaxrnn.analysis.decay import spectral_norm
 from jaxrnn.analysis.flow import over_batch, read_flow
+from jaxrnn.analysis.norms import spectral_norm
 from jaxrnn.cells.elman import elman_relu_pointwise, elman_tanh_pointwise
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.compiled import compiled_per_cell

@@ -6,19 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.analysis.flow import over_batch, read_flow
+from jaxrnn.analysis.norms import read_norm, start_rows
 from jaxrnn.analysis.scaled import log_scale, rescale, scaled
 from jaxrnn.core.cell import Cell
-from jaxrnn.core.checks import check_size, unknown_name
 from jaxrnn.core.compiled import compiled_per_cell
-from jaxrnn.core.trees import largest
 from jaxrnn.core.types import Array, Input, Key, Params, State
 
-__all__ = ["GradientDecay", "fit_rate", "gradient_decay", "spectral_norm"]
-
-_NORMS = ("frobenius", "spectral")
-# Up to this size LAPACK is faster than repeated squaring; above it LAPACK starts threads, which
-# made it 20 times slower on cores that other processes used too (2 cores, 8 matrices of 128).
-_LAPACK_SIZE = 64
+__all__ = ["GradientDecay", "fit_rate", "gradient_decay"]
 
 
 class GradientDecay(NamedTuple):
@@ -37,44 +31,6 @@ class GradientDecay(NamedTuple):
     log_norms: Array
     rate: Array
     stderr: Array
-
-
-def _leading_vector(gram: Array) -> Array:
-    """Returns the leading eigenvector of a symmetric positive matrix of trace 1."""
-    if gram.shape[0] <= _LAPACK_SIZE:
-        return jnp.linalg.eigh(gram)[1][:, -1]
-    precision = jnp.finfo(gram.dtype)
-
-    def square(carry):
-        count, power, _ = carry
-        new = power @ power
-        new = new / jnp.trace(new)
-        return count + 1, new, jnp.max(jnp.abs(new - power))
-
-    def moves(carry):
-        count, power, change = carry
-        return (count < precision.nmant + 2) & (change > precision.eps * jnp.max(power))
-
-    # k squarings leave an error of at most 2**-k in the eigenvalue, whatever the gaps.
-    power = jax.lax.while_loop(moves, square, (0, gram, jnp.array(jnp.inf, gram.dtype)))[1]
-    vector = power[:, jnp.argmax(jnp.diagonal(power))]
-    return vector / jnp.linalg.norm(vector)
-
-
-def spectral_norm(matrix: Array) -> Array:
-    """Returns the largest singular value of ``(m, n)``, to the dtype's precision.
-
-    Its derivative is that of the singular value, also where others are equal to it.
-    """
-    matrix = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))  # LAPACK knows no less
-    top = largest(matrix)
-    scale = jnp.where(top == 0, 1, top)
-    matrix = matrix / scale
-    rows = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    fixed = jax.lax.stop_gradient(rows)
-    gram = fixed @ fixed.T
-    vector = _leading_vector(gram / jnp.where(top == 0, 1, jnp.trace(gram)))
-    return jnp.where(top == 0, 0, scale * jnp.linalg.norm(vector @ rows))
 
 
 def fit_rate(log_norms: Array) -> tuple[Array, Array]:
@@ -181,33 +137,17 @@ def gradient_decay(
       difficult", 1994; R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent
       neural networks", 2013, section 2.
     """
-    if norm not in _NORMS:
-        raise unknown_name("norm", norm, _NORMS)
-    if num_probes is not None:
-        num_probes = check_size("num_probes", num_probes, by="gradient_decay")
-        if key is None or norm != "frobenius":
-            msg = (
-                f"gradient_decay: got num_probes={num_probes} with norm={norm!r} and "
-                f"{'no key' if key is None else 'a key'}; expected norm='frobenius' and a key: "
-                "probes estimate that norm alone"
-            )
-            raise ValueError(msg)
+    measure, num_probes = read_norm(norm, num_probes, key, by="gradient_decay")
 
     def one(xs, state, mask, resets):
         flow = read_flow(cell, params, xs, state, mask, resets, by="gradient_decay")
-        num_steps, size = flow.states.shape
-        if num_probes is None:
-            rows = flow.eye()
-        else:
-            rows = jax.random.rademacher(key, (num_probes, size), flow.states.dtype)
-            rows = rows / num_probes**0.5 + jnp.zeros_like(flow.states[0])
+        rows = start_rows(flow, num_probes, key)
 
         def back(product, index):
             product = rescale(flow.pull(index, product.values), product.exponent)
-            measure = spectral_norm if norm == "spectral" else jnp.linalg.norm
             return product, log_scale(product.exponent, measure(product.values))
 
-        _, log_norms = jax.lax.scan(back, scaled(rows), jnp.arange(num_steps - 1, -1, -1))
+        _, log_norms = jax.lax.scan(back, scaled(rows), jnp.arange(flow.num_steps - 1, -1, -1))
         return log_norms, *fit_rate(log_norms)
 
     log_norms, rate, stderr = over_batch(

@@ -10,10 +10,10 @@ import numpy as np
 from jaxrnn.analysis.frames import Step
 from jaxrnn.core.types import Array
 
-__all__ = ["Graded", "graded_identity", "graded_svd", "multiply"]
+__all__ = ["DEAD", "Graded", "graded_identity", "graded_svd", "multiply"]
 
 # Stands for the log size of a row that is exactly zero; far from any sum of logs.
-_DEAD = -1e30
+DEAD = -1e30
 _MAX_SWEEPS = 20
 
 
@@ -49,7 +49,7 @@ def multiply(step: Step, product: Graded) -> Graded:
     growth = jnp.where(dead, 0, step.log_growth) + low
     new = old + growth
     low = growth - (new - old)
-    new = jnp.where(dead, _DEAD, new)
+    new = jnp.where(dead, DEAD, new)
     gap = jnp.where(dead | dead[:, None], 0, (old - old[:, None]) + (step.shift - growth[:, None]))
     limit = -math.log(jnp.finfo(new.dtype).eps)
     coupling = jnp.where(gap > limit, 0, step.factor * jnp.exp(jnp.minimum(gap, limit)))
@@ -99,7 +99,7 @@ def _normalise(u, shifts):
     norms = jnp.linalg.norm(u, axis=1)
     safe = jnp.where(norms == 0, 1, norms)
     # Of two equal rows a rotation leaves one that is exactly zero.
-    return u / safe[:, None], jnp.where(norms == 0, 4 * _DEAD, shifts + jnp.log(safe))
+    return u / safe[:, None], jnp.where(norms == 0, 4 * DEAD, shifts + jnp.log(safe))
 
 
 @jax.custom_jvp
@@ -139,11 +139,11 @@ def graded_svd(log_sizes: Array, rows: Array) -> tuple[Array, Array, Array]:
     count = rows.shape[0]
     if count % 2:
         rows = jnp.concatenate([rows, jnp.zeros_like(rows[:1])])
-        log_sizes = jnp.concatenate([log_sizes, jnp.full_like(log_sizes[:1], 4 * _DEAD)])
+        log_sizes = jnp.concatenate([log_sizes, jnp.full_like(log_sizes[:1], 4 * DEAD)])
     size = rows.shape[0]
     pairs = jnp.asarray(_rounds(size))
     tolerance = 4 * jnp.finfo(rows.dtype).eps
-    log_sizes = jnp.where(jnp.any(rows != 0, axis=1), log_sizes, 4 * _DEAD)
+    log_sizes = jnp.where(jnp.any(rows != 0, axis=1), log_sizes, 4 * DEAD)
     u, shifts = _normalise(rows, jnp.zeros_like(log_sizes))
     v = jnp.eye(size, dtype=rows.dtype) + 0 * u[0, 0]
 
@@ -163,5 +163,5 @@ def graded_svd(log_sizes: Array, rows: Array) -> tuple[Array, Array, Array]:
     _, (sizes, shifts, u, v, _) = jax.lax.while_loop(unfinished, sweep, start)
     logs = sizes + shifts
     order = jnp.argsort(-logs)[:count]
-    logs = jnp.where(logs <= _DEAD / 2, -jnp.inf, logs)
+    logs = jnp.where(logs <= DEAD / 2, -jnp.inf, logs)
     return logs[order], v[order][:, :count], u[order]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.analysis.arguments import check_range
+from jaxrnn.analysis.arguments import check_float_inputs, check_range
 from jaxrnn.analysis.flow import over_batch, read_flow, read_input_flow, trim
 from jaxrnn.analysis.parallel import product_tree, scanned_product
 from jaxrnn.analysis.scaled import log_scale
@@ -122,14 +122,7 @@ def input_jacobians(
       >>> input_jacobians(cell, cell.init(jax.random.key(0)), jnp.ones((7, 2, 3))).shape
       (7, 2, 5, 3)
     """
-    leaves = jax.tree.leaves(xs)
-    if len(leaves) != 1 or not jnp.issubdtype(jnp.asarray(leaves[0]).dtype, jnp.floating):
-        got = [str(jnp.asarray(leaf).dtype) for leaf in leaves]
-        msg = (
-            f"input_jacobians: got xs with dtypes {got}; expected one floating array "
-            "(T, *batch, features); make tokens one-hot with jax.nn.one_hot"
-        )
-        raise TypeError(msg)
+    check_float_inputs(xs, by="input_jacobians")
 
     def one(xs, state, mask, resets):
         flow = read_flow(cell, params, xs, state, mask, resets, by="input_jacobians")

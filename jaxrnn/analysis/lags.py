@@ -7,18 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.analysis.decay import spectral_norm
 from jaxrnn.analysis.flow import over_batch, read_flow
+from jaxrnn.analysis.norms import read_norm, start_rows
 from jaxrnn.analysis.scaled import log_scale, rescale, scaled
 from jaxrnn.core.cell import Cell
-from jaxrnn.core.checks import check_size, unknown_name
+from jaxrnn.core.checks import check_size
 from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.types import Array, Input, Key, Params, State
 from jaxrnn.unrolls.sequence import read_sequence
 
 __all__ = ["LagMatrix", "lag_matrix", "read_max_lag"]
 
-_NORMS = ("frobenius", "spectral")
 _BY = "lag_matrix"
 
 
@@ -111,24 +110,13 @@ def lag_matrix(
       R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks",
       2013, equation 5, here for every pair of times.
     """
-    if norm not in _NORMS:
-        raise unknown_name("norm", norm, _NORMS)
     stride = check_size("stride", stride, by=_BY)
     num_steps = read_sequence(cell, xs, mask, resets, by=_BY).num_steps
     max_lag = read_max_lag(max_lag, 1, num_steps, by=_BY)
-    if num_probes is not None:
-        num_probes = check_size("num_probes", num_probes, by=_BY)
-        if key is None or norm != "frobenius":
-            msg = (
-                f"{_BY}: got num_probes={num_probes} with norm={norm!r} and "
-                f"{'no key' if key is None else 'a key'}; expected norm='frobenius' and a key: "
-                "probes estimate that norm alone"
-            )
-            raise ValueError(msg)
+    measure, num_probes = read_norm(norm, num_probes, key, by=_BY)
     count = -(-num_steps // stride)
     # End time T - n * stride lives in slot n % slots, and is past the last lag when it must leave.
     slots = min(count, -(-max_lag // stride))
-    measure = spectral_norm if norm == "spectral" else jnp.linalg.norm
     ends = np.arange(count)[::-1]
     times = num_steps - stride * ends
     lags = np.arange(1, max_lag + 1)
@@ -137,11 +125,7 @@ def lag_matrix(
     def one(xs, state, mask, resets):
         flow = read_flow(cell, params, xs, state, mask, resets, by=_BY)
         size = flow.states.shape[1]
-        if num_probes is None:
-            rows = flow.eye()
-        else:
-            rows = jax.random.rademacher(key, (num_probes, size), flow.states.dtype)
-            rows = rows / num_probes**0.5 + jnp.zeros_like(flow.states[0])
+        rows = start_rows(flow, num_probes, key)
         start = scaled(rows)
 
         def back(products, index):

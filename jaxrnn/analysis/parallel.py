@@ -8,13 +8,12 @@ import jax.numpy as jnp
 
 from jaxrnn.analysis.flow import Flow
 from jaxrnn.analysis.frames import householder_qr
+from jaxrnn.analysis.graded import DEAD
 from jaxrnn.analysis.scaled import Scaled, rescale, scaled
 from jaxrnn.core.types import Array
 
 __all__ = ["product_tree", "scanned_product", "step_matrices", "tree_product", "udt_product"]
 
-# The log size of a direction that is exactly zero.
-_DEAD = -1e30
 _CAP = 40
 # A tree of this many elements or fewer is a loop: each level of a tree is compiled anew.
 _SERIAL = 16
@@ -87,19 +86,19 @@ def _triple(values: Array, row_logs: Array, column_logs: Array) -> tuple[Array, 
     top = jnp.max(row_logs)
     values = jnp.exp(row_logs - top)[:, None] * values
     norms = jnp.linalg.norm(values, axis=0)
-    sizes = jnp.where(norms == 0, _DEAD, jnp.log(jnp.where(norms == 0, 1, norms))) + column_logs
+    sizes = jnp.where(norms == 0, DEAD, jnp.log(jnp.where(norms == 0, 1, norms))) + column_logs
     order = jnp.argsort(-sizes)
     logs = column_logs[order]
     u, factor = householder_qr(values[:, order])
     diagonal = jnp.diagonal(factor)
-    dead = (diagonal == 0) | (logs <= _DEAD / 2)
+    dead = (diagonal == 0) | (logs <= DEAD / 2)
     safe = jnp.where(dead, 1, diagonal)
     ratio = jnp.where(dead[:, None] | dead, 0, factor / safe[:, None])
     zero = ratio == 0
     gap = jnp.where(zero, 0, logs - logs[:, None] + jnp.log(jnp.where(zero, 1, jnp.abs(ratio))))
     # The cap is never reached but where the dtype's range has ended.
     rows = jnp.where(zero, 0, jnp.sign(ratio) * jnp.exp(jnp.minimum(gap, _CAP)))
-    d = jnp.where(dead, _DEAD, jnp.log(safe) + logs + top)
+    d = jnp.where(dead, DEAD, jnp.log(safe) + logs + top)
     loss = jnp.where(dead, 0, norms[order] / safe)
     return u, d, rows, order, loss
 
@@ -133,7 +132,7 @@ def udt_product(flow: Flow, start: int, length: int) -> tuple[Array, Array, Arra
         # Graded rows are safe in a sorted factorisation, but where the leading directions of the
         # two parts are nearly orthogonal their product is smaller than its factors, and less exact.
         size = d_b + d_a[order] + jnp.log(jnp.linalg.norm(t_b, axis=1))
-        lost = (d <= _DEAD / 2) | (size <= _DEAD / 2)
+        lost = (d <= DEAD / 2) | (size <= DEAD / 2)
         loss = jnp.where(lost, 0, jnp.exp(jnp.clip(size - d, -_CAP, _CAP)))
         return u_b @ u, d, rows @ t_a[order], loss_a[order] + loss_b + loss
 

@@ -5,17 +5,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.analysis.decay import spectral_norm
+from jaxrnn.analysis.arguments import check_float_inputs
 from jaxrnn.analysis.flow import over_batch, read_flow, read_input_flow
+from jaxrnn.analysis.norms import read_norm
 from jaxrnn.analysis.scaled import log_scale, rescale, scaled
 from jaxrnn.core.cell import Cell
-from jaxrnn.core.checks import unknown_name
 from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.types import Array, Params, State
 
 __all__ = ["InputSensitivity", "input_sensitivity"]
 
-_NORMS = ("frobenius", "spectral")
 _BY = "input_sensitivity"
 
 
@@ -78,17 +77,8 @@ def input_sensitivity(
       S. Ganguli, D. Huh, H. Sompolinsky, "Memory traces in dynamical systems", 2008: what a state
       keeps of an input k steps ago, there for linear networks.
     """
-    if norm not in _NORMS:
-        raise unknown_name("norm", norm, _NORMS)
-    leaves = jax.tree.leaves(xs)
-    if len(leaves) != 1 or not jnp.issubdtype(jnp.asarray(leaves[0]).dtype, jnp.floating):
-        got = [str(jnp.asarray(leaf).dtype) for leaf in leaves]
-        msg = (
-            f"{_BY}: got xs with dtypes {got}; expected one floating array (T, *batch, features); "
-            "make tokens one-hot with jax.nn.one_hot"
-        )
-        raise TypeError(msg)
-    measure = spectral_norm if norm == "spectral" else jnp.linalg.norm
+    measure, _ = read_norm(norm, by=_BY)
+    check_float_inputs(xs, by=_BY)
 
     def one(xs, state, mask, resets):
         flow = read_flow(cell, params, xs, state, mask, resets, by=_BY)

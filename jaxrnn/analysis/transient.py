@@ -7,9 +7,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.analysis.decay import spectral_norm
 from jaxrnn.analysis.eigen import check_eigen, eigenvalues
 from jaxrnn.analysis.nonnormality import over_leading
+from jaxrnn.analysis.norms import spectral_norm
 from jaxrnn.analysis.scaled import log_scale, rescale, scaled
 from jaxrnn.core.checks import check_size
 from jaxrnn.core.types import Array

@@ -7,7 +7,8 @@ import pytest
 
 from analysis.flows import DRIVEN, LINEAR, blank, decay, measure
 from jaxrnn import analysis
-from jaxrnn.analysis.decay import fit_rate, spectral_norm
+from jaxrnn.analysis.decay import fit_rate
+from jaxrnn.analysis.norms import spectral_norm
 
 fit = jax.jit(fit_rate)
 fits = jax.jit(jax.vmap(fit_rate))
