@@ -11,7 +11,14 @@ from jaxrnn.testing.sequence_laws import agrees_with_unroll, library_unrolls
 
 SLOW = pytest.mark.slow
 # These share their structure with a case that runs by default.
-VARIANTS = ("irnn", "gru_reset_before", "learned_state_lstm", "elman_tokens", "antisymmetric")
+VARIANTS = (
+    "irnn",
+    "gru_reset_before",
+    "learned_state_lstm",
+    "elman_tokens",
+    "antisymmetric",
+    "rotating",
+)
 # Of the library's own Jacobians: they hold for every cell or for none, and compile much.
 FLOW_LAWS = ("jacobians_concatenate", "log_determinants_add_up")
 KINDS = ("plain", "mask", "resets", "both")
@@ -42,7 +49,7 @@ def law_rows():
     return [
         pytest.param(
             law, name, id=f"{name}-{law}",
-            marks=marks(name, slow=law in FLOW_LAWS and not case.every_flag),
+            marks=marks(name, slow=law in FLOW_LAWS and name != "lstm"),
         )
         for name, case in CASES.items()
         for law in LAWS
@@ -54,13 +61,16 @@ def unroll_rows():
     """Every unroll, cell and kind of flags.
 
     "both" passes through all code there is. The other kinds run for a few cells only: what is
-    absent there is absent for every cell alike. `truncated` without `every`, a part of what
-    `truncated` with `every` does, runs by default for those cells too.
+    absent there is absent for every cell alike. Of these, and of `truncated` without `every` (a
+    part of what `truncated` with `every` does) and `unroll_factor`, those of one cell run by default.
     """
     return [
         pytest.param(
             name, run, kind, id=f"{name}-{run}-{kind}",
-            marks=marks(name, slow=not case.every_flag and run == "truncated"),
+            marks=marks(
+                name,
+                slow=name != "lstm" and (kind != "both" or run in ("truncated", "unroll_factor")),
+            ),
         )
         for name, case in CASES.items()
         for run in UNROLLS

@@ -40,9 +40,11 @@ def test_the_table_is_that_of_cells():
 
 
 def block_rows():
-    """One row a block; those that measure spectra compile for many seconds."""
+    """One row a block; those that train or measure spectra compile for many seconds."""
     return [
-        pytest.param(index, marks=pytest.mark.slow if "_spectrum" in block else ())
+        pytest.param(
+            index, marks=pytest.mark.slow if "_spectrum" in block or "fit(" in block else ()
+        )
         for index, block in enumerate(python_blocks(README))
     ]
 

@@ -55,7 +55,7 @@ class ParameterGradientByLag(NamedTuple):
         Returns:
           Integer scalar: the smallest n for which the shares of the lags 0 to n - 1, and of any
           longer range measured, add up to `fraction` or more; ``M + 2`` if the lags measured do
-          not reach it, or the gradient is zero; 0 if the shares are NaN.
+          not reach it, or the gradient is zero; 0 if it is NaN.
 
         Raises:
           ValueError: `fraction` is not between 0 and 1.
@@ -68,7 +68,7 @@ class ParameterGradientByLag(NamedTuple):
         count = self.cumulative_share.shape[-1]
         n = count - jnp.sum(beyond, axis=-1) + 1
         n = jnp.where(n > count, count + 1, n)
-        return jnp.where(jnp.isnan(self.cumulative_share[..., -1]), 0, n)
+        return jnp.where(jnp.isnan(self.log_norm), 0, n)
 
 
 def parameter_gradient_by_lag(

@@ -112,6 +112,7 @@ def still(cell, biases):
     return params._replace(b=jnp.repeat(jnp.array(biases), params.w_hh.shape[0]))
 
 
+@pytest.mark.slow
 def test_an_lstm_without_weights_has_the_carry_alone(x64):
     """C is [[0, o tanh'(c) f], [0, f]] on (h, c); the gate path is exactly zero."""
     cell = SMALL_LSTM
@@ -167,6 +168,7 @@ def test_a_gru_without_weights_keeps_z():
     np.testing.assert_array_equal(found.product_decay, -np.inf)
 
 
+@pytest.mark.slow
 def test_steps_that_are_not_real_do_not_count(x64):
     """The time constants of units are those of the steps that are real and do not reset."""
     params = still(GRU, [0.3, 0.8, 0.2])

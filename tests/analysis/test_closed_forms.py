@@ -309,6 +309,7 @@ def test_permuting_the_units_changes_nothing(x64):
     np.testing.assert_allclose(one.rate, two.rate, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_an_orthogonal_change_of_basis_changes_no_norm(x64):
     plain = jaxrnn.elman(2, 3)
     q = jnp.asarray(orthogonal(3, seed=5))
@@ -326,6 +327,7 @@ def test_an_orthogonal_change_of_basis_changes_no_norm(x64):
     np.testing.assert_allclose(*values, rtol=1e-12, atol=1e-14 * values[0][0])
 
 
+@pytest.mark.slow
 def test_products_compose(x64):
     cell = jaxrnn.elman(2, 6)
     params = cell.init(jax.random.key(0))

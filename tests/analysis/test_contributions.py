@@ -157,6 +157,7 @@ def scalar(w, xs, weights):
     return parameter_gradient_by_lag(lambda ys: ys[:, 0] @ weights, SCALAR, w, xs[:, None])
 
 
+@pytest.mark.slow
 def test_a_scalar_in_closed_form(x64):
     rng = np.random.default_rng(0)
     xs, weights, w = rng.normal(size=20), rng.normal(size=20), 0.9
@@ -224,9 +225,11 @@ def test_the_horizon():
         (np.nan, np.nan, np.nan, np.nan): 5,
         (0.1, 0.2, 0.3, 0.95): 4,
     }
-    found = ParameterGradientByLag(*[None] * 4, jnp.array(list(rows)), None)
+    found = ParameterGradientByLag(*[None] * 4, jnp.array(list(rows)), jnp.zeros(7))
     np.testing.assert_array_equal(found.horizon(0.9), list(rows.values()))
     np.testing.assert_array_equal(found.horizon(), found.horizon(0.9))
+    broken = found._replace(log_norm=jnp.full(7, jnp.nan))
+    np.testing.assert_array_equal(broken.horizon(), 0)
     for fraction in (0, 1, 1.5):
         with pytest.raises(ValueError, match="^horizon: got fraction=.*between 0 and 1"):
             found.horizon(fraction)

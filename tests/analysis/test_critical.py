@@ -42,6 +42,7 @@ def test_out_of_reach():
     assert not tune_linear(0 * W, 0.0, 0.1, 10.0).converged
 
 
+@pytest.mark.slow
 def test_theory_and_measurement_agree():
     """A random tanh network with biases and a white input: where its exponent is 0."""
     size, bias = 120, 0.2**0.5

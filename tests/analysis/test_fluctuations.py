@@ -12,6 +12,7 @@ from jaxrnn import analysis
 exponents_of = analysis.finite_time_exponents
 
 
+@pytest.mark.slow
 def test_each_window_is_its_product(x64):
     draw = gaussian(35, size=3, seed=10)
     params, _ = zero_state(3, float)

@@ -79,6 +79,7 @@ def test_an_example_is_short_and_uses_public_names(path):
     assert {name for name in names if name.startswith(("_", "jaxrnn."))} <= {"_replace"}
 
 
+@pytest.mark.slow
 def test_quickstart(capsys):
     result = load("01_quickstart").main(steps=60, hidden_size=16)
     printed = capsys.readouterr().out
@@ -91,6 +92,7 @@ def test_quickstart(capsys):
         assert f"{after:.3f} trained" in printed
 
 
+@pytest.mark.slow
 def test_vanishing_and_exploding(capsys, tmp_path):
     out = tmp_path / "pictures"
     found = load("02_vanishing_and_exploding").main(points=7, out=out)

@@ -145,6 +145,7 @@ def test_truncated_reaches_back_to_the_windows_start(steps, window, every, key):
     np.testing.assert_array_equal(np.abs(slopes[1]).max(axis=(1, 2)) > 0, start[:, 0] <= 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("window", "every"), [(3, None), (4, 2)])
 def test_truncated_is_backpropagation_by_hand(window, every, key, x64):
     steps, k1 = 7, every or window
