@@ -61,8 +61,8 @@ def unroll_rows():
     """Every unroll, cell and kind of flags.
 
     "both" passes through all code there is. The other kinds run for a few cells only: what is
-    absent there is absent for every cell alike. Of these, and of `truncated` without `every` (a
-    part of what `truncated` with `every` does) and `unroll_factor`, those of one cell run by default.
+    absent there is absent for every cell alike. Of these, of `truncated` without `every` (a part of
+    what `truncated` with `every` does) and of `unroll_factor` those of one cell run by default.
     """
     return [
         pytest.param(
