@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from jaxrnn.analysis.frames import Frame, advance_frame
+from jaxrnn.analysis.frames import Frame, advance_frame, scaled_images
 from jaxrnn.analysis.graded import graded_identity, graded_svd, multiply
 
 _svd = jax.jit(graded_svd)
@@ -70,7 +70,8 @@ def test_products_of_factors(dtype):
 
         def one(carry, step):
             frame, product = carry
-            frame, found = advance_frame(frame, frame.rows @ step.T, jnp.int32(4))
+            images = scaled_images(frame.rows @ step.T, jnp.zeros(3, jnp.int32))
+            frame, found = advance_frame(frame, images, jnp.int32(4))
             return (frame, multiply(found, product)), None
 
         start = (frame, graded_identity(3, steps))
@@ -90,8 +91,9 @@ def test_logs_are_summed_with_compensation():
 
     def one(product, _):
         frame = Frame(jnp.eye(1), jnp.ones(1, bool))
-        return multiply(advance_frame(frame, step * frame.rows, jnp.int32(1))[1], product), None
+        images = scaled_images(step * frame.rows, jnp.zeros(1, jnp.int32))
+        return multiply(advance_frame(frame, images, jnp.int32(1))[1], product), None
 
     product, _ = jax.lax.scan(one, graded_identity(1, jnp.eye(1)), None, length=100_000)
     total = float(product.log_sizes[0]) + float(product.low[0])
-    assert abs(total - 100_000 * log) < 100_000 * 2e-8
+    assert abs(total - 100_000 * log) < 100_000 * 1e-7  # each log is rounded, their sum is not
