@@ -264,7 +264,7 @@ def singular_spectrum(
     factors of the last sweep make a k x k matrix with graded rows, whose singular values come from
     Jacobi rotations with the rows' sizes kept as logarithms: hundreds of nats between the largest
     and the smallest are no problem, in float32 either. No Jacobian is formed. What one forward
-    sweep alone gives (the usual "QR exponents" times T) is off by 2 to 3 nats, at any T.
+    sweep alone gives (the usual "QR exponents" times T) is off by one to three nats, at any T.
 
     Args:
       cell: any cell.
