@@ -2,25 +2,24 @@
 
 Times a training step of an LSTM on characters and a probe of `train.flow_monitor`, in turn.
 
-    python benchmarks/monitor.py [--rounds 15]
+    python benchmarks/monitor.py [--rounds 15] [--quick]
 """
-
-import argparse
 
 import jax
 import numpy as np
 import optax
-from timing import timed, write
+from common import make_parser, parse, save
 
 import jaxrnn
 from jaxrnn import tasks, train
+from jaxrnn.bench import timed
 
-HIDDEN = 128
 
-
-def main(rounds):
-    task = tasks.text(length=100, batch_size=32)
-    cell = jaxrnn.lstm(task.input_size, HIDDEN)
+def main(arguments=None):
+    options = parse(make_parser(__doc__, cells=None, rounds=15), arguments)
+    hidden, length, batch_size = (4, 8, 2) if options.quick else (128, 100, 32)
+    task = tasks.text(length=length, batch_size=batch_size)
+    cell = jaxrnn.lstm(task.input_size, hidden)
     net = jaxrnn.stack(jaxrnn.layer(cell), jaxrnn.readout(task.output_size))
     step = train.make_step(
         lambda params, batch: train.cross_entropy(
@@ -35,20 +34,20 @@ def main(rounds):
     # Compiled apart and timed apart: `fit` compiles both once in a run.
     one_step, measure = jax.jit(step), jax.jit(monitor.measure)
     assert np.all(np.isfinite(measure(state.params)["exponents"]))
-    seconds = timed(
+    times = timed(
         {
             "step": lambda: jax.block_until_ready(one_step(state, batch)),
             "probe": lambda: jax.block_until_ready(measure(state.params)),
         },
-        rounds,
+        options.rounds,
     )
+    seconds = {name: float(np.median(values)) for name, values in times.items()}
     share = seconds["probe"] / (monitor.every * seconds["step"])
     print(f"step {1e3 * seconds['step']:.1f} ms, probe {1e3 * seconds['probe']:.1f} ms")
     print(f"a probe every {monitor.every} steps takes {100 * share:.2f} % of their time")
-    write("monitor", {"hidden": HIDDEN, "seconds": seconds, "share": share})
+    settings = {"hidden": hidden, "rounds": options.rounds}
+    save("monitor", {**settings, "seconds": seconds, "share": share}, options)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    main(parser.parse_args().rounds)
+    main()

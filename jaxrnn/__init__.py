@@ -36,6 +36,7 @@ from jaxrnn.layers import reverse as reverse
 from jaxrnn.layers import seed_dropout as seed_dropout
 from jaxrnn.layers import stack as stack
 from jaxrnn.unrolls import checkpointed as checkpointed
+from jaxrnn.unrolls import fused_unroll as fused_unroll
 from jaxrnn.unrolls import length_mask as length_mask
 from jaxrnn.unrolls import trajectory as trajectory
 from jaxrnn.unrolls import truncated as truncated
@@ -66,6 +67,7 @@ __all__ = [
     "dropout",
     "elman",
     "from_structure",
+    "fused_unroll",
     "gru",
     "initializers",
     "layer",

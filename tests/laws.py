@@ -21,6 +21,8 @@ VARIANTS = (
 )
 # Of the library's own Jacobians: they hold for every cell or for none, and compile much.
 FLOW_LAWS = ("jacobians_concatenate", "log_determinants_add_up")
+# Parts of what another does.
+SELDOM = ("truncated", "unroll_factor", "checkpointed_fused")
 KINDS = ("plain", "mask", "resets", "both")
 UNROLLS = library_unrolls(STEPS)
 
@@ -69,11 +71,11 @@ def unroll_rows():
             name, run, kind, id=f"{name}-{run}-{kind}",
             marks=marks(
                 name,
-                slow=name != "lstm" and (kind != "both" or run in ("truncated", "unroll_factor")),
+                slow=name != "lstm" and (kind != "both" or run in SELDOM),
             ),
         )
         for name, case in CASES.items()
-        for run in UNROLLS
+        for run in library_unrolls(STEPS, case.cell)
         for kind in (KINDS if case.every_flag else ("both",))
     ]  # fmt: skip
 

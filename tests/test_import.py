@@ -55,3 +55,8 @@ def test_a_started_backend_would_have_failed(tmp_path):
     run = python(code, tmp_path, JAX_PLATFORMS="nonexistent")
     assert run.returncode != 0
     assert "nonexistent" in run.stderr
+
+
+def test_the_benchmark_is_not_loaded_with_the_library(tmp_path):
+    loaded = loaded_by("import jaxrnn", tmp_path)
+    assert not [name for name in loaded if name.startswith(("jaxrnn.bench", "jaxrnn.cli"))]

@@ -211,7 +211,7 @@ def no_gradient_of_the_state(cell, params, xs, state=None, *, mask=None, resets=
     [remembering, outputs_in_padding, no_gradient_of_the_state, jaxrnn.truncated(jaxrnn.unroll, 3)],
 )
 def test_a_wrong_unroll_is_caught(wrong, monkeypatch):
-    monkeypatch.setattr("jaxrnn.testing.sequence_laws.library_unrolls", lambda num_steps: {})
+    monkeypatch.setattr("jaxrnn.testing.sequence_laws.library_unrolls", lambda *_: {})
     with pytest.raises(AssertionError, match="^unrolls_agree: got .* of wrong "):
         LAWS["unrolls_agree"](make_probe(GOOD, XS, unrolls={"wrong": wrong}))
 

@@ -175,7 +175,7 @@ def sweep_spectrum(
         gap = jnp.where(jnp.isneginf(log_values), 0, log_values - log_values[-1])
         ratio = jnp.exp(-2 * jnp.where(jnp.isnan(gap), 0, gap))
     # Four times, since the rounding errors of two sweeps may happen to agree.
-    bound = 4 * change / (1 - ratio) + 16 * eps * (1 + jax.lax.cummax(back.rounding))
+    bound = 4 * change / (1 - ratio) + 32 * eps * (1 + jax.lax.cummax(back.rounding))
     # What the ranks of the steps prove is certain; another -inf is a number below the range.
     dead = jnp.arange(tracked) >= jnp.sum(back.frame.alive)
     bound = jnp.where(jnp.isneginf(log_values), jnp.where(dead, 0, jnp.inf), bound)[:k]
@@ -209,7 +209,7 @@ def _parallel_spectrum(flow: Flow, start: int, length: int, k: int) -> SingularS
     right = householder_qr(right.T)[0].T  # completes the basis where rows were zero
     precision = jnp.finfo(rows.dtype)
     # No second sweep tells what rounding did: the factor is what random products need.
-    relative = 64 * precision.eps * (rows.shape[0] + jax.lax.cummax(loss))
+    relative = 128 * precision.eps * (rows.shape[0] + jax.lax.cummax(loss))
     # Below the dtype's range sizes are lost in the products of blocks.
     lowest = log_values[0] + math.log(precision.tiny)
     relative = jnp.where(log_values < lowest, jnp.inf, relative)

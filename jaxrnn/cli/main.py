@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 
 from jaxrnn._version import __version__
-from jaxrnn.cli import cells, report, spectrum
+from jaxrnn.cli import bench, cells, report, spectrum
 from jaxrnn.cli.errors import CommandError
 
 __all__ = ["main"]
@@ -17,6 +17,7 @@ _COMMANDS = {
     "report": (report, "train networks on data and report how gradients flow through them"),
     "spectrum": (spectrum, "measure the spectra of gradient flow through one network"),
     "cells": (cells, "list the cells, or show one in full"),
+    "bench": (bench, "measure how fast networks run here, beside other libraries"),
 }
 
 

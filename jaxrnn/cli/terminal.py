@@ -1,6 +1,7 @@
 """What a command shows on the terminal: a table, a progress bar."""
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 
 __all__ = ["format_table", "progress"]
@@ -21,18 +22,29 @@ def format_table(header: list[str], rows: list[list[str]], *, left: int = 1) -> 
 
 
 @contextlib.contextmanager
-def progress(total: int) -> Iterator[Callable[..., None]]:
-    """Shows a progress bar of training steps, on a terminal.
+def progress(total: int, *, unit: str = "step") -> Iterator[Callable[..., None]]:
+    """Shows a progress bar, on a terminal; without tqdm it names what is done, a line each.
 
     Args:
       total: number of steps.
+      unit: what a step is called.
 
     Yields:
       A function that moves the bar on: ``(label, steps, loss)``.
     """
-    from tqdm import tqdm
+    try:
+        from tqdm import tqdm
+    except ImportError:
 
-    with tqdm(total=total, unit="step", dynamic_ncols=True, disable=None) as bar:
+        def name(label: str, steps: int, loss: float | None = None) -> None:
+            del steps, loss
+            if sys.stderr.isatty():
+                print(label, file=sys.stderr)
+
+        yield name
+        return
+
+    with tqdm(total=total, unit=unit, dynamic_ncols=True, disable=None) as bar:
 
         def advance(label: str, steps: int, loss: float | None = None) -> None:
             bar.set_description(label)

@@ -114,7 +114,7 @@ def layer(cell: Cell, unroll_fn: UnrollFn | None = None) -> Layer:
     Args:
       cell: any cell.
       unroll_fn: how it is run, such as ``truncated(unroll, 20)``; ``select_unroll(cell)`` if not
-        given.
+        given, which for a `Gated` cell has reverse mode only; pass `unroll` for `jax.jvp`.
 
     Returns:
       The layer; its parameters and state are the cell's.

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.core.cell import Cell
+from jaxrnn.core.structure import Gated
 from jaxrnn.core.trees import mask_zero, select
 from jaxrnn.core.types import UnrollFn
 from jaxrnn.testing.law import as_given, in_double, require
@@ -19,7 +21,7 @@ from jaxrnn.testing.probe import (
     merge,
     weights,
 )
-from jaxrnn.unrolls import checkpointed, trajectory, truncated, unroll
+from jaxrnn.unrolls import checkpointed, fused_unroll, trajectory, truncated, unroll
 
 __all__ = [
     "adjoint_identity",
@@ -128,10 +130,19 @@ def halves_make_the_whole(probe):
     )
 
 
-def library_unrolls(num_steps: int) -> dict[str, UnrollFn]:
-    """Returns the library's unrolls that equal `unroll` on `num_steps` steps, by name."""
+def library_unrolls(num_steps: int, cell: Cell | None = None) -> dict[str, UnrollFn]:
+    """Returns the library's unrolls that equal `unroll` on `num_steps` steps, by name.
+
+    With a cell, those that run it; else all.
+    """
     third = -(-num_steps // 3)
+    gated = {
+        "fused": functools.partial(fused_unroll, block_size=4),
+        "fused_outputs": functools.partial(fused_unroll, block_size=3, storage="outputs"),
+        "checkpointed_fused": checkpointed(fused_unroll, 4),
+    }
     return {
+        **(gated if cell is None or isinstance(cell.parts, Gated) else {}),
         "unroll_factor": functools.partial(unroll, unroll_factor=2),
         "truncated": truncated(unroll, num_steps),
         "truncated_every": truncated(unroll, 3 * third, third),
@@ -155,7 +166,7 @@ def agrees_with_unroll(probe: Probe, name: str, run: UnrollFn, kind: str) -> Non
 @in_double
 def unrolls_agree(probe):
     """Every other unroll gives the values and gradients of `unroll`, with masks and resets."""
-    for name, run in (library_unrolls(probe.num_steps) | dict(probe.unrolls)).items():
+    for name, run in (library_unrolls(probe.num_steps, probe.cell) | dict(probe.unrolls)).items():
         agrees_with_unroll(probe, name, run, "both")
 
 

@@ -2,8 +2,9 @@
 
 from jaxrnn.unrolls.blocks import checkpointed as checkpointed
 from jaxrnn.unrolls.blocks import truncated as truncated
+from jaxrnn.unrolls.fused import fused_unroll as fused_unroll
 from jaxrnn.unrolls.scan import trajectory as trajectory
 from jaxrnn.unrolls.scan import unroll as unroll
 from jaxrnn.unrolls.sequence import length_mask as length_mask
 
-__all__ = ["checkpointed", "length_mask", "trajectory", "truncated", "unroll"]
+__all__ = ["checkpointed", "fused_unroll", "length_mask", "trajectory", "truncated", "unroll"]

@@ -10,6 +10,7 @@ from jaxrnn.core.checks import check_size
 from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.types import UnrollFn
 from jaxrnn.unrolls.sequence import Sequence, read_sequence, read_state
+from jaxrnn.unrolls.time_blocks import Blocks, cut, uncut
 
 __all__ = ["checkpointed", "truncated"]
 
@@ -28,14 +29,9 @@ def _pad(sequence: Sequence, before: int, after: int) -> Sequence:
     return jax.tree.map(widen, sequence._replace(mask=mask))
 
 
-def _cut(sequence: Sequence, size: int) -> Sequence:
-    """Cuts ``(n * size, ...)`` into ``(n, size, ...)``."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, size, *leaf.shape[1:]), sequence)
-
-
 def _join(blocks, num_steps: int):
-    """Undoes `_cut` on outputs and drops the steps that padding added."""
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num_steps], blocks)
+    """Joins the outputs of whole blocks and drops the steps that padding added."""
+    return jax.tree.map(lambda leaf: leaf[:num_steps], uncut(Blocks(blocks, None)))
 
 
 def _last(blocks):
@@ -107,7 +103,7 @@ def truncated(unroll_fn: UnrollFn, window: int, every: int | None = None) -> Unr
         state = read_state(cell, params, sequence, state, by="truncated")
         num_steps = sequence.num_steps
         # Masked steps before the first make every window equally long: they hold the state.
-        blocks = _cut(_pad(sequence, overlap, -num_steps % every), every)
+        blocks = cut(_pad(sequence, overlap, -num_steps % every), every).whole
         count = -(-num_steps // every)
         cell, params = hoist(cell, params)
 
@@ -189,7 +185,7 @@ def checkpointed(unroll_fn: UnrollFn, every: int | None = None) -> UnrollFn:
         def take_block(state, block):
             return unroll_fn(cell, params, block.xs, state, mask=block.mask, resets=block.resets)
 
-        blocks = _cut(_pad(sequence, 0, -num_steps % size), size)
+        blocks = cut(_pad(sequence, 0, -num_steps % size), size).whole
         # Inside a scan the loop itself keeps XLA from merging the recomputation away.
         take_block = jax.checkpoint(take_block, prevent_cse=False)
         state, ys = jax.lax.scan(take_block, state, blocks)

@@ -189,7 +189,7 @@ def test_the_bound_holds(x64, method, k):
     assert np.all(error <= found.error_bound)
     finite = np.isfinite(found.error_bound)
     ratio = np.asarray(found.error_bound)[finite] / np.maximum(error[finite], 1e-9)
-    assert np.median(ratio) < 500  # nor is it empty
+    assert np.median(ratio) < 1000  # nor is it empty
     if method == "sweeps":
         assert np.mean(found.reliable) > 0.995
     else:  # 116 nats are more than float32's exponents hold

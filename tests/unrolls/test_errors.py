@@ -8,7 +8,14 @@ import pytest
 
 import jaxrnn
 from cases import leaky
-from jaxrnn.unrolls import checkpointed, length_mask, trajectory, truncated, unroll
+from jaxrnn.unrolls import (
+    checkpointed,
+    fused_unroll,
+    length_mask,
+    trajectory,
+    truncated,
+    unroll,
+)
 
 CELL = jaxrnn.lstm(3, 4)
 PARAMS = CELL.init(jax.random.key(0))
@@ -20,6 +27,7 @@ UNROLLS = {
     "truncated": truncated(unroll, 2),
     "checkpointed": checkpointed(unroll),
     "trajectory": trajectory,
+    "fused_unroll": fused_unroll,
 }
 CALLS = {
     "factory": (TypeError, (jaxrnn.lstm, PARAMS, XS), {}, r"got function .*lstm.*; expected a jaxrnn.Cell; .*lstm\("),

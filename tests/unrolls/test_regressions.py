@@ -56,7 +56,8 @@ def train_optimizer():
 
 def test_an_unknown_backend_gets_the_plain_unroll(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "xpu")
-    assert jaxrnn.select_unroll(jaxrnn.lstm(3, 5)) is jaxrnn.unroll
+    assert jaxrnn.select_unroll(jaxrnn.lstm(3, 5)) is jaxrnn.fused_unroll
+    assert jaxrnn.select_unroll(jaxrnn.gru(3, 5, reset="before")) is jaxrnn.unroll
     with pytest.raises(ValueError, match="unknown platform 'tpx'.*did you mean 'tpu'"):
         jaxrnn.select_unroll(jaxrnn.lstm(3, 5), platform="tpx")
 

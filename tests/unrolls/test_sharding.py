@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 import jaxrnn
 from cases import leaky, nested, shifted
-from jaxrnn.unrolls import checkpointed, truncated, unroll
+from jaxrnn.unrolls import checkpointed, fused_unroll, truncated, unroll
 
 STEPS, BATCH, INPUT, HIDDEN = 6, 4, 2, 3
 CELLS = {
@@ -25,10 +25,12 @@ UNROLLS = {
     "unroll": unroll,
     "checkpointed": checkpointed(unroll, 4),
     "truncated": truncated(unroll, 4, 2),
+    "fused": functools.partial(fused_unroll, block_size=4),
 }
-DEFAULT = [("unroll", "nested", True), ("truncated", "learned", True)]
+DEFAULT = [("unroll", "nested", True), ("truncated", "learned", True), ("fused", "gru", True)]
 SLOW = [("unroll", name, True) for name in ("lstm", "leaky", "gru", "learned")]
 SLOW += [("unroll", "nested", False), ("checkpointed", "learned", True)]
+SLOW += [("fused", "learned", True), ("fused", "lstm", False)]
 ROWS = [*DEFAULT, *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)]
 needs_two = pytest.mark.skipif("len(jax.devices()) < 2", reason="needs two devices")
 NUMBERS = np.random.default_rng(0)

@@ -1,0 +1,50 @@
+"""`jax.experimental.rnn`: cuDNN's LSTM as JAX has it; it wants the batch first."""
+
+import jax.numpy as jnp
+
+from jaxrnn.bench.peers.layout import second_bias
+from jaxrnn.bench.problem import Problem
+from jaxrnn.bench.program import Model, Unavailable
+
+__all__ = ["cudnn_layer"]
+
+
+def cudnn_layer(problem: Problem) -> Model:
+    """Returns JAX's own cuDNN layer for a problem.
+
+    Raises:
+      Unavailable: any cell but the LSTM, or no GPU.
+    """
+    if problem.platform != "gpu":
+        msg = "jax.experimental.rnn needs a GPU"
+        raise Unavailable(msg)
+    if problem.kind != "lstm":
+        msg = f"jax.experimental.rnn has an LSTM only, no {problem.kind}"
+        raise Unavailable(msg)
+    from jax.experimental import rnn
+
+    _, _, inputs, hidden = problem.case
+
+    def pack(params):
+        matrices = (params.w_ih.T.ravel(), params.w_hh.T.ravel())
+        return jnp.concatenate([*matrices, params.b, second_bias("lstm", params)])
+
+    def apply(weights, xs):
+        steps, batch, _ = xs.shape
+        zeros = jnp.zeros((1, batch, hidden), xs.dtype)
+        ys, _, _ = rnn.lstm(
+            jnp.swapaxes(xs, 0, 1),
+            zeros,
+            zeros,
+            weights,
+            jnp.full(batch, steps, jnp.int32),
+            input_size=inputs,
+            hidden_size=hidden,
+            num_layers=1,
+            dropout=0.0,
+            bidirectional=False,
+            precision="highest" if problem.precision == "fp32" else None,
+        )
+        return jnp.swapaxes(ys, 0, 1)
+
+    return Model(pack, apply)

@@ -1,0 +1,117 @@
+"""A loop over blocks of steps, and a loop over the steps of a block, as XLA runs them fastest."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+__all__ = ["Blocks", "cut", "map_blocks", "over_blocks", "prefetching_scan", "uncut"]
+
+
+class Blocks(NamedTuple):
+    """Something for each step, cut into blocks of equally many steps.
+
+    Attributes:
+      whole: tree of ``(n, size, ...)``, n >= 1.
+      left: tree of ``(fewer, ...)``, the steps after the last whole block; None if there are none.
+    """
+
+    whole: Any
+    left: Any
+
+
+def cut(tree, size: int) -> Blocks:
+    """Cuts time into blocks.
+
+    Args:
+      tree: arrays ``(T, ...)``.
+      size: steps a block, 1 to T.
+
+    Returns:
+      The whole blocks, ``(T // size, size, ...)``, and the T % size steps left over.
+    """
+    count, left = divmod(jax.tree.leaves(tree)[0].shape[0], size)
+
+    def blocks(leaf):
+        return leaf[: count * size].reshape(count, size, *leaf.shape[1:])
+
+    rest = jax.tree.map(lambda leaf: leaf[count * size :], tree) if left else None
+    return Blocks(jax.tree.map(blocks, tree), rest)
+
+
+def uncut(blocks: Blocks):
+    """Joins blocks in time again."""
+    whole = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), blocks.whole)
+    if blocks.left is None:
+        return whole
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), whole, blocks.left)
+
+
+def map_blocks(function: Callable, *blocks: Blocks) -> Blocks:
+    """Applies a function to the whole blocks of all arguments, and to what is left over."""
+    left = None if blocks[0].left is None else function(*(one.left for one in blocks))
+    return Blocks(function(*(one.whole for one in blocks)), left)
+
+
+def over_blocks(body: Callable, carry, blocks: Blocks, *, reverse: bool = False):
+    """Scans ``body(carry, block) -> (carry, output)`` over blocks; what is left over runs apart.
+
+    Args:
+      body: the function.
+      carry: what it starts from.
+      blocks: its inputs.
+      reverse: begin with the last block.
+
+    Returns:
+      The last carry, and the outputs as `Blocks`.
+    """
+    last = None
+    if blocks.left is not None and reverse:
+        carry, last = body(carry, blocks.left)
+    if jax.tree.leaves(blocks.whole)[0].shape[0] == 1:
+        carry, outputs = body(carry, jax.tree.map(lambda leaf: leaf[0], blocks.whole))
+        outputs = jax.tree.map(lambda leaf: leaf[None], outputs)
+    else:
+        carry, outputs = jax.lax.scan(body, carry, blocks.whole, reverse=reverse)
+    if blocks.left is not None and not reverse:
+        carry, last = body(carry, blocks.left)
+    return carry, Blocks(outputs, last)
+
+
+def prefetching_scan(body: Callable, carry, inputs, *, reverse: bool = False):
+    """Is `jax.lax.scan`, but hands the body a slice that lies in the carry.
+
+    XLA on CPU fuses a slice at a running index into the pointwise code behind it, which then is
+    not vectorised; a slice that came with the carry is a plain array.
+
+    Args:
+      body: ``(carry, input) -> (carry, output)``.
+      carry: what it starts from.
+      inputs: tree of arrays with steps on axis 0.
+      reverse: begin with the last step.
+
+    Returns:
+      The last carry, and the outputs stacked.
+    """
+    length = jax.tree.leaves(inputs)[0].shape[0]
+
+    def at(step):
+        return jax.tree.map(
+            lambda leaf: jax.lax.dynamic_index_in_dim(leaf, step, 0, keepdims=False), inputs
+        )
+
+    if length == 1:
+        carry, outputs = body(carry, at(0))
+        return carry, jax.tree.map(lambda leaf: leaf[None], outputs)
+
+    def advance(carry, step):
+        carry, here = carry
+        carry, output = body(carry, here)
+        after = jnp.maximum(step - 1, 0) if reverse else jnp.minimum(step + 1, length - 1)
+        return (carry, at(after)), output
+
+    first = at(length - 1 if reverse else 0)
+    steps = jnp.arange(length)
+    (carry, _), outputs = jax.lax.scan(advance, (carry, first), steps, reverse=reverse)
+    return carry, outputs

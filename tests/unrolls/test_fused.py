@@ -1,0 +1,112 @@
+"""`fused_unroll`: orders of derivatives, shapes, precision, memory, what it refuses."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn
+from cases import leaky
+from jaxrnn.unrolls import fused_unroll, unroll
+
+INPUT, HIDDEN = 2, 3
+CELLS = {"lstm": jaxrnn.lstm(INPUT, HIDDEN), "gru": jaxrnn.gru(INPUT, HIDDEN)}
+STORAGES = ("gates", "outputs")
+
+
+def normal(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape))
+
+
+def energy(run, cell, params, xs):
+    state, ys = run(cell, params, xs)
+    return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves((state, ys)))
+
+
+def assert_trees_close(got, expected, rtol=1e-10):
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=1e-12)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_second_derivatives(storage, key, x64):
+    cell = CELLS["gru"]
+    params, xs, v = cell.init(key), normal(0, 5, INPUT), normal(1, 5, INPUT)
+    run = functools.partial(fused_unroll, block_size=2, storage=storage)
+
+    def slope(run, xs):
+        return jnp.sum(jax.grad(energy, 3)(run, cell, params, xs) * v)
+
+    of = jax.grad(slope, 1)
+    assert_trees_close(jax.jit(of, static_argnums=0)(run, xs), of(unroll, xs))
+    forward = functools.partial(jax.grad(energy, 3), run, cell, params)
+    assert_trees_close(jax.jvp(forward, (xs,), (v,))[1], of(unroll, xs))
+
+
+def test_forward_mode_is_refused(key):
+    cell, xs = CELLS["lstm"], jnp.ones((4, INPUT))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(functools.partial(fused_unroll, cell, cell.init(key)), (xs,), (xs,))
+
+
+@pytest.mark.parametrize("batch", [(), (2, 3)])
+@pytest.mark.parametrize("name", CELLS)
+def test_any_batch_and_vmap_over_parameters(name, batch, x64):
+    cell, xs = CELLS[name], normal(2, 5, *batch, INPUT)
+    params = jax.vmap(cell.init)(jax.random.split(jax.random.key(1), 2))
+
+    def slopes(run):
+        of = jax.value_and_grad(functools.partial(energy, run, cell), argnums=(0, 1))
+        return jax.jit(jax.vmap(of, (0, None)))(params, xs)
+
+    assert_trees_close(slopes(fused_unroll), slopes(unroll))
+
+
+def test_half_precision_sums_in_single(key):
+    """Sums over many blocks do not stall, as sums in bfloat16 do at 256 times a term."""
+    cell = jaxrnn.elman(1, 1, dtype=jnp.bfloat16)
+    params = cell.init(key)._replace(w_hh=jnp.zeros((1, 1), jnp.bfloat16))
+    xs = jnp.full((2048, 1), 0.5, jnp.bfloat16)
+
+    def of(run, params):
+        return jnp.sum(run(cell, params, xs)[1].astype(jnp.float32))
+
+    slope = jax.grad(of, 1)(functools.partial(fused_unroll, block_size=2), params)
+    one = jax.grad(of, 1)(lambda cell, p, xs: unroll(cell, p, xs[:1]), params)
+    assert slope.b.dtype == jnp.bfloat16
+    np.testing.assert_allclose(float(slope.b[0]), 2048 * float(one.b[0]), rtol=0.01)
+
+
+def test_storages_need_less_memory(key):
+    cell, xs = jaxrnn.lstm(32, 32), jnp.ones((400, 4, 32))
+    params = cell.init(key)
+
+    def temporaries(run):
+        of = jax.jit(jax.grad(functools.partial(energy, run, cell)))
+        return of.lower(params, xs).compile().memory_analysis().temp_size_in_bytes
+
+    plain = temporaries(unroll)
+    gates, outputs = (
+        temporaries(functools.partial(fused_unroll, block_size=16, storage=storage))
+        for storage in STORAGES
+    )
+    assert gates < 0.6 * plain
+    assert outputs < 0.5 * gates
+
+
+def test_refuses(key):
+    xs = jnp.ones((4, INPUT))
+    cell = leaky(INPUT, HIDDEN)
+    with pytest.raises(TypeError, match="fused_unroll: got .* General .* Gated; use jaxrnn.unroll"):
+        fused_unroll(cell, cell.init(key), xs)
+    cell = CELLS["lstm"]
+    call = functools.partial(fused_unroll, cell, cell.init(key), xs)
+    for size in (0, -3):
+        with pytest.raises(ValueError, match=f"fused_unroll: got block_size={size}; expected"):
+            call(block_size=size)
+    with pytest.raises(TypeError, match="fused_unroll: got block_size=2.5"):
+        call(block_size=2.5)
+    with pytest.raises(ValueError, match="unknown storage 'gate'; .*did you mean 'gates'"):
+        call(storage="gate")
