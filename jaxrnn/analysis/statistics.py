@@ -39,6 +39,9 @@ class JacobianStatistics(NamedTuple):
     departure: Array
 
 
+# Not batched: batched LAPACK calls side by side can use up the threads of XLA on CPU, and then wait
+# for each other for ever (jaxlib 0.10.2, two cores).
+@jax.custom_batching.sequential_vmap
 def _describe(jacobian: Array) -> JacobianStatistics:
     """Describes one matrix ``(D, D)``, its common power of two apart."""
     matrix, exponent = scaled(widen(jacobian))

@@ -1,5 +1,7 @@
 """Both passes of a `Gated` cell over a block of steps, on lists of leaves."""
 
+import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,7 +11,7 @@ import jax.numpy as jnp
 from jaxrnn.core.structure import Gated
 from jaxrnn.core.trees import mask_zero, select
 from jaxrnn.core.types import Array
-from jaxrnn.unrolls.time_blocks import prefetching_scan
+from jaxrnn.unrolls.time_blocks import Blocks, cut, prefetching_scan
 
 __all__ = [
     "Arrays",
@@ -22,6 +24,7 @@ __all__ = [
     "forward_block",
     "make_plan",
     "pick",
+    "recut",
 ]
 
 
@@ -65,22 +68,63 @@ class Plan(NamedTuple):
     Attributes:
       project: ``(params, x) -> z``.
       gates: ``(s, weights, z) -> a``.
+      all_gates: ``(ss, weights, params, xs) -> (as, z)``, for many steps by one product each; z is
+        that of the first.
       pointwise: ``(vectors, s, a) -> (s, y)``.
       reads: for each leaf of the parameters, whether it is floating and `project` depends on it.
       output: for each leaf of the state, the leaf of y that is the same array, or None.
       stored: for each leaf of the state, whether it is stored for every step.
       keep_gates: whether `a` is stored for every step.
+      hoisted: whether the forward pass projects the inputs of a block at once.
+      scan: how the forward pass loops over steps.
       y_tree: the structure of an output.
     """
 
     project: Callable
     gates: Callable
+    all_gates: Callable
     pointwise: Callable
     reads: list[bool]
     output: list[int | None]
     stored: list[bool]
     keep_gates: bool
+    hoisted: bool
+    scan: Callable
     y_tree: Any
+
+
+def _rows(product: Callable, xs, batch: tuple[int, ...]):
+    """Applies a function of one step's batch to many steps ``(steps, *batch, ...)`` at once.
+
+    The steps join the first axis of the batch, which makes plain matrices of all operands: of a
+    product that sums over two axes XLA copies an operand. Where that cannot be (no batch, an axis
+    on a mesh, a cell that holds something for each sequence) the function is mapped over time.
+    """
+    leaves = jax.tree.leaves(xs)
+    steps = leaves[0].shape[0]
+    whole = all(axis is None for leaf in leaves for axis in jax.typeof(leaf).sharding.spec)
+    if batch and whole:
+        joined = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), xs)
+        try:
+            shape = jax.eval_shape(product, joined).shape
+        except (TypeError, ValueError):
+            shape = ()
+        if shape[:-1] == (steps * batch[0], *batch[1:]):
+            return product(joined).reshape(steps, *batch, shape[-1])
+    return jax.vmap(product)(xs)
+
+
+def _forward_loop(x: list, z) -> tuple[bool, Callable]:
+    """Chooses how the forward pass gets the input's share: `Plan.hoisted` and `Plan.scan`.
+
+    Measured on CPUs of three kinds: products of 64 rows are as fast one by one as many at once,
+    and save writing and reading the result; so does an input much smaller than its share. Where a
+    step has little to compute, the copies of a prefetch cost more than code that is not vectorised.
+    """
+    rows = math.prod(z.shape[:-1])
+    if z.size <= 512:
+        return False, jax.lax.scan
+    return rows < 64 and z.size <= 16 * sum(leaf.size for leaf in x), prefetching_scan
 
 
 def _depends(function, leaves, *others) -> list[bool]:
@@ -110,8 +154,16 @@ def make_plan(
     def project(params, x):
         return parts.project(p_tree.unflatten(params), x_tree.unflatten(x))
 
+    def hidden(s):
+        return parts.hidden(s_tree.unflatten(s))
+
     def gates(s, weights, z):
-        return parts.mix(z, parts.hidden(s_tree.unflatten(s)) @ weights)
+        return parts.mix(z, hidden(s) @ weights)
+
+    def all_gates(ss, weights, params, xs):
+        zs = _rows(functools.partial(project, params), xs, batch)
+        rs = _rows(lambda h: h @ weights, jax.vmap(hidden)(ss), batch)
+        return jax.vmap(parts.mix)(zs, rs), zs[0]
 
     def pointwise(vectors, s, a):
         new, y = parts.pointwise(v_tree.unflatten(vectors), s_tree.unflatten(s), a)
@@ -119,6 +171,7 @@ def make_plan(
 
     params, vectors, x, state = map(jax.tree.leaves, (params, vectors, x, state))
     z = jax.eval_shape(project, params, x)
+    batch = z.shape[:-1]
     a = jax.eval_shape(gates, state, weights, z)
     _, y = jax.eval_shape(parts.pointwise, v_tree.unflatten(vectors), s_tree.unflatten(state), a)
     y_tree = jax.tree.structure(y)
@@ -130,11 +183,13 @@ def make_plan(
     return Plan(
         project,
         gates,
+        all_gates,
         pointwise,
         [flag and is_float for flag, is_float in zip(reads, floating(params), strict=True)],
         output,
         [flag and j is None for flag, j in zip(needed, output, strict=True)],
         keep_gates,
+        *_forward_loop(x, z),
         y_tree,
     )
 
@@ -143,7 +198,7 @@ class Kept(NamedTuple):
     """What the backward pass gets of a block.
 
     Attributes:
-      start: leaves of the state before the block.
+      start: leaves of the state before the block, of those that are not stored.
       states: leaves of the states before each step, of those that are stored.
       a: the pre-activations, or None.
     """
@@ -151,6 +206,10 @@ class Kept(NamedTuple):
     start: list
     states: list
     a: Array | None
+
+
+def _not(flags) -> list[bool]:
+    return [not flag for flag in flags]
 
 
 def _enter(initial, s, reset):
@@ -162,7 +221,7 @@ def _leave(s, new, y, real):
 
 
 def forward_block(plan: Plan, arrays: Arrays, s: list, x: list, flags: Flags, *, keep: bool):
-    """Runs a block of steps: one product for the input's share of all, then step by step.
+    """Runs a block of steps.
 
     Args:
       plan: the cell.
@@ -175,26 +234,50 @@ def forward_block(plan: Plan, arrays: Arrays, s: list, x: list, flags: Flags, *,
     Returns:
       The state after the block, the outputs, and `Kept` (None unless `keep`).
     """
-    zs = jax.vmap(plan.project, (None, 0))(arrays.params, x)
+    if plan.hoisted:
+        x = jax.vmap(plan.project, (None, 0))(arrays.params, x)
 
     def step(s, here):
         z, (real, reset) = here
+        if not plan.hoisted:
+            z = plan.project(arrays.params, z)
         stored = pick(s, plan.stored) if keep else []
         s = _enter(arrays.initial, s, reset)
         a = plan.gates(s, arrays.weights, z)
         new, y = _leave(s, *plan.pointwise(arrays.vectors, s, a), real)
         return new, (y, stored, a if keep and plan.keep_gates else None)
 
-    new, (ys, stored, a) = prefetching_scan(step, s, (zs, flags))
-    return new, ys, Kept(s, stored, a) if keep else None
+    new, (ys, stored, a) = plan.scan(step, s, (x, flags))
+    return new, ys, Kept(pick(s, _not(plan.stored)), stored, a) if keep else None
+
+
+def recut(plan: Plan, kept: Blocks, ys: list, size: int) -> Blocks:
+    """Cuts what one block of all steps kept into blocks of `size` steps.
+
+    The states between them are read off what is known of every step.
+    """
+    (start, states, a), steps = jax.tree.map(lambda leaf: leaf[0], kept.whole), ys[0].shape[0]
+    outputs = [ys[j] for j in pick(plan.output, _not(plan.stored))]
+    starts = [
+        jnp.concatenate([first[None], y[size - 1 : steps - 1 : size]])
+        for first, y in zip(start, outputs, strict=True)
+    ]
+    count = steps // size
+    left = [leaf[count] for leaf in starts] if steps % size else None
+    blocks = cut((states, a), size)
+    return Blocks(
+        Kept([leaf[:count] for leaf in starts], *blocks.whole),
+        None if left is None else Kept(left, *blocks.left),
+    )
 
 
 def _states_before(plan: Plan, kept: Kept, ys: list) -> list:
     """The states before each step; of the leaves that are not known, the first at every place."""
-    stored = iter(kept.states)
+    stored, starts = iter(kept.states), iter(kept.start)
     size = ys[0].shape[0]
     states = []
-    for is_stored, j, start in zip(plan.stored, plan.output, kept.start, strict=True):
+    for is_stored, j in zip(plan.stored, plan.output, strict=True):
+        start = None if is_stored else next(starts)
         if is_stored:
             states.append(next(stored))
         elif j is not None:
@@ -204,9 +287,9 @@ def _states_before(plan: Plan, kept: Kept, ys: list) -> list:
     return states
 
 
-def _rerun(plan: Plan, arrays: Arrays, known: list[bool], kept: Kept, states, a, flags: Flags):
+def _rerun(plan: Plan, arrays: Arrays, known: list[bool], states, a, flags: Flags):
     """Takes a block's steps again, without products, for the leaves that are not known."""
-    unknown = [not flag for flag in known]
+    unknown = _not(known)
 
     def step(s, here):
         values, a, (real, reset) = here
@@ -216,7 +299,8 @@ def _rerun(plan: Plan, arrays: Arrays, known: list[bool], kept: Kept, states, a,
         new, _ = plan.pointwise(arrays.vectors, s, a)
         return (new if real is None else select(real, new, s)), found
 
-    _, found = prefetching_scan(step, kept.start, (pick(states, known), a, flags))
+    first = [leaf[0] for leaf in states]
+    _, found = prefetching_scan(step, first, (pick(states, known), a, flags))
     return fill(found, unknown, states)
 
 
@@ -250,16 +334,15 @@ def backward_block(plan: Plan, arrays: Arrays, carry, x, flags: Flags, kept: Kep
 
     def all_gates(params, weights, x_some):
         params = fill(params, plan.reads, arrays.params)
-        zs = jax.vmap(plan.project, (None, 0))(params, fill(x_some, x_floats, x))
-        return jax.vmap(plan.gates, (0, None, 0))(entered, weights, zs), zs[0]
+        return plan.all_gates(entered, weights, params, fill(x_some, x_floats, x))
 
     some = pick(arrays.params, plan.reads), arrays.weights, pick(x, x_floats)
     a, pull_products, z = jax.vjp(all_gates, *some, has_aux=True)
     if plan.keep_gates:
         a = kept.a
     if not all(known):
-        states = _rerun(plan, arrays, known, kept, states, a, flags)
-    s_floats, v_floats = floating(kept.start), floating(arrays.vectors)
+        states = _rerun(plan, arrays, known, states, a, flags)
+    s_floats, v_floats = floating(arrays.state), floating(arrays.vectors)
     no_z = jnp.zeros_like(z)  # `mix` is linear, so the state's share does not depend on the input's
 
     def step(carry, here):

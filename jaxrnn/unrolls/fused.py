@@ -21,6 +21,7 @@ from jaxrnn.unrolls.block_passes import (
     forward_block,
     make_plan,
     pick,
+    recut,
 )
 from jaxrnn.unrolls.sequence import read_sequence, read_state
 from jaxrnn.unrolls.time_blocks import cut, map_blocks, over_blocks, uncut
@@ -48,9 +49,14 @@ def _make_run(plan: Plan, size: int):
             new, *out = forward_block(plan, arrays, s, *block, keep=keep)
             return new, out
 
-        last, blocks = over_blocks(body, arrays.state, cut((arrays.xs, flags), size))
+        # Blocks are for what is projected, or made again, at once.
+        whole = not plan.hoisted and (plan.keep_gates or not keep)
+        steps = jax.tree.leaves(arrays.xs)[0].shape[0]
+        blocks = cut((arrays.xs, flags), steps if whole else size)
+        last, blocks = over_blocks(body, arrays.state, blocks)
         ys = uncut(map_blocks(lambda out: out[0], blocks))
-        return last, ys, map_blocks(lambda out: out[1], blocks)
+        kept = map_blocks(lambda out: out[1], blocks)
+        return last, ys, recut(plan, kept, ys, size) if keep and whole else kept
 
     @jax.custom_vjp
     def run(arrays, flags):

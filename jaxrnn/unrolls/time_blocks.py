@@ -107,9 +107,9 @@ def prefetching_scan(body: Callable, carry, inputs, *, reverse: bool = False):
 
     def advance(carry, step):
         carry, here = carry
+        following = at(jnp.maximum(step - 1, 0) if reverse else jnp.minimum(step + 1, length - 1))
         carry, output = body(carry, here)
-        after = jnp.maximum(step - 1, 0) if reverse else jnp.minimum(step + 1, length - 1)
-        return (carry, at(after)), output
+        return (carry, following), output
 
     first = at(length - 1 if reverse else 0)
     steps = jnp.arange(length)

@@ -3,7 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.analysis.mean_field.memory_cell import sech_4, solve_input, solve_memory, tanh_square
+from jaxrnn.analysis.mean_field.memory_cell import (
+    sech_4,
+    solve_input,
+    solve_memory,
+    solve_system,
+    tanh_square,
+)
 from jaxrnn.analysis.mean_field.quadrature import as_floats, mean
 from jaxrnn.analysis.mean_field.result import (
     MeanField,
@@ -95,7 +101,7 @@ def lstm(sigma_w, sigma_b=0.0, *, mu_i=0.0, mu_f=0.0, mu_o=0.0, input_variance=0
     # The leading eigenvalue of (N, H) -> (N', H'), with N eliminated; it is at least E f^2.
     def balance(growth):
         eye = jnp.eye(len(phi), dtype=phi.dtype)
-        carried = jnp.linalg.solve(growth * eye - memory.carry, source)
+        carried = solve_system(growth * eye - memory.carry, source)
         return opened * sech_4(carried) + direct / growth - 1
 
     through = opened * sech_4(source)

@@ -17,7 +17,15 @@ from jaxrnn.analysis.mean_field.quadrature import deviation, nodes
 from jaxrnn.analysis.mean_field.result import gate_slope
 from jaxrnn.core.types import Array
 
-__all__ = ["Input", "MemoryCell", "sech_4", "solve_input", "solve_memory", "tanh_square"]
+__all__ = [
+    "Input",
+    "MemoryCell",
+    "sech_4",
+    "solve_input",
+    "solve_memory",
+    "solve_system",
+    "tanh_square",
+]
 
 _DEGREE = 64
 _REACH = 24.0
@@ -83,6 +91,26 @@ class MemoryCell(NamedTuple):
     f_weights: Array
 
 
+@jax.custom_batching.sequential_vmap
+def _solve(matrix: Array, right: Array) -> Array:
+    return jnp.linalg.solve(matrix, right)
+
+
+def solve_system(matrix: Array, right: Array) -> Array:
+    """Solves ``matrix x = right`` for a vector; a batch is solved one after the other.
+
+    XLA on CPU hands the systems of a batch to its pool of threads and blocks a thread of the pool
+    until they are solved: as many batches at a time as there are threads wait for ever (seen on
+    jaxlib 0.10.2 with two cores).
+    """
+    return jax.lax.custom_linear_solve(
+        lambda x: jnp.matmul(matrix, x, precision="highest"),
+        right,
+        lambda _, b: _solve(matrix, b),
+        lambda _, b: _solve(matrix.T, b),
+    )
+
+
 def _sinc(x: Array) -> Array:
     return jnp.sinc(x / np.pi)
 
@@ -140,11 +168,11 @@ def solve_memory(inputs: Input, q_f: Array, mu_f: Array) -> MemoryCell:
     squares = f_weights * f**2
     carry = inputs.phi[:, None] * operator(squares)
     system = jnp.eye(len(k), dtype=dtype) - carry
-    rest = jnp.linalg.solve(system, inputs.rest)
+    rest = solve_system(system, inputs.rest)
     phi = 1 - k**2 * over_f(squares, rest)  # E cos(k f c)
-    first = jnp.linalg.solve(system, phi * inputs.first)  # E c sin(k c) / k
+    first = solve_system(system, phi * inputs.first)  # E c sin(k c) / k
     both = 2 * k**2 * over_f(squares, first) * inputs.first
-    second = jnp.linalg.solve(system, phi * inputs.second - both)
+    second = solve_system(system, phi * inputs.second - both)
     return MemoryCell(k, inputs.phi, carry, rest, second, over_f, f, f_slope, f_weights)
 
 
