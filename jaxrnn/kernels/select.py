@@ -15,11 +15,10 @@ _PLATFORMS = ("cpu", "cuda", "gpu", "rocm", "tpu")
 def select_unroll(cell: Cell, *, platform: str | None = None) -> UnrollFn:
     """Returns the fastest unroll for reverse-mode training that the library has for this cell.
 
-    That is `fused_unroll` for a `Gated` cell, and `unroll` for every other. The choice was measured
-    on CPU, where a textbook scan is up to a quarter faster at large batches
-    (benchmarks/results/training_cpu.json); on accelerators it is not measured yet. It is public so
-    that it can be looked at, and changed by passing another function: `unroll` where forward mode
-    (`jax.jvp`) is wanted.
+    That is `fused_unroll` for a `Gated` cell, and `unroll` for every other: the choice that was
+    measured on CPUs and on a GPU (``benchmarks/results``); on a TPU nothing was measured yet. It is
+    public so that it can be looked at, and changed by passing another function: `unroll` where
+    forward mode (`jax.jvp`) is wanted.
 
     Args:
       cell: any cell.

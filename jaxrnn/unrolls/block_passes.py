@@ -76,7 +76,8 @@ class Plan(NamedTuple):
       stored: for each leaf of the state, whether it is stored for every step.
       keep_gates: whether `a` is stored for every step.
       hoisted: whether the forward pass projects the inputs of a block at once.
-      scan: how the forward pass loops over steps.
+      forward: how the forward pass loops over steps, as `jax.lax.scan`.
+      backward: how the backward pass does.
       y_tree: the structure of an output.
     """
 
@@ -89,7 +90,8 @@ class Plan(NamedTuple):
     stored: list[bool]
     keep_gates: bool
     hoisted: bool
-    scan: Callable
+    forward: Callable
+    backward: Callable
     y_tree: Any
 
 
@@ -114,17 +116,22 @@ def _rows(product: Callable, xs, batch: tuple[int, ...]):
     return jax.vmap(product)(xs)
 
 
-def _forward_loop(x: list, z) -> tuple[bool, Callable]:
-    """Chooses how the forward pass gets the input's share: `Plan.hoisted` and `Plan.scan`.
+def _choose_loops(x: list, z, unroll_factor: int | None) -> tuple[bool, Callable, Callable]:
+    """Chooses `Plan.hoisted`, `Plan.forward` and `Plan.backward`, as measured (benchmarks/).
 
-    Measured on CPUs of three kinds: products of 64 rows are as fast one by one as many at once,
-    and save writing and reading the result; so does an input much smaller than its share. Where a
-    step has little to compute, the copies of a prefetch cost more than code that is not vectorised.
+    On an accelerator a loop's iteration costs more than a step, so that several steps share one.
+    On CPU products of 32 rows are as fast one by one as many at once, and save writing and reading
+    the result; so does an input much smaller than its share. Where a step has little to compute,
+    the copies of a prefetch cost more than code that is not vectorised.
     """
-    rows = math.prod(z.shape[:-1])
+    if jax.default_backend() != "cpu":
+        scan = functools.partial(jax.lax.scan, unroll=unroll_factor or 8)
+        return True, scan, scan
+    backward = functools.partial(prefetching_scan, unroll=unroll_factor or 1)
     if z.size <= 512:
-        return False, jax.lax.scan
-    return rows < 64 and z.size <= 16 * sum(leaf.size for leaf in x), prefetching_scan
+        return False, functools.partial(jax.lax.scan, unroll=unroll_factor or 1), backward
+    rows = math.prod(z.shape[:-1])
+    return rows < 32 and z.size <= 16 * sum(leaf.size for leaf in x), backward, backward
 
 
 def _depends(function, leaves, *others) -> list[bool]:
@@ -135,7 +142,16 @@ def _depends(function, leaves, *others) -> list[bool]:
 
 
 def make_plan(
-    parts: Gated, params, weights, vectors, x, state, *, masked: bool, keep_gates: bool
+    parts: Gated,
+    params,
+    weights,
+    vectors,
+    x,
+    state,
+    *,
+    masked: bool,
+    keep_gates: bool,
+    unroll_factor: int | None,
 ) -> Plan:
     """Looks at a cell's functions and decides what has to be stored.
 
@@ -148,6 +164,7 @@ def make_plan(
       state: a state.
       masked: whether steps can be masked: such a step puts zeros out while it holds its state.
       keep_gates: store `a`; else only what one product for a block needs to make it again.
+      unroll_factor: steps an iteration of the loops; chosen by platform if None.
     """
     p_tree, v_tree, x_tree, s_tree = map(jax.tree.structure, (params, vectors, x, state))
 
@@ -189,7 +206,7 @@ def make_plan(
         output,
         [flag and j is None for flag, j in zip(needed, output, strict=True)],
         keep_gates,
-        *_forward_loop(x, z),
+        *_choose_loops(x, z, unroll_factor),
         y_tree,
     )
 
@@ -247,7 +264,7 @@ def forward_block(plan: Plan, arrays: Arrays, s: list, x: list, flags: Flags, *,
         new, y = _leave(s, *plan.pointwise(arrays.vectors, s, a), real)
         return new, (y, stored, a if keep and plan.keep_gates else None)
 
-    new, (ys, stored, a) = plan.scan(step, s, (x, flags))
+    new, (ys, stored, a) = plan.forward(step, s, (x, flags))
     return new, ys, Kept(pick(s, _not(plan.stored)), stored, a) if keep else None
 
 
@@ -300,7 +317,7 @@ def _rerun(plan: Plan, arrays: Arrays, known: list[bool], states, a, flags: Flag
         return (new if real is None else select(real, new, s)), found
 
     first = [leaf[0] for leaf in states]
-    _, found = prefetching_scan(step, first, (pick(states, known), a, flags))
+    _, found = plan.forward(step, first, (pick(states, known), a, flags))
     return fill(found, unknown, states)
 
 
@@ -372,7 +389,7 @@ def backward_block(plan: Plan, arrays: Arrays, carry, x, flags: Flags, kept: Kep
         return (ds, dv, di), da
 
     inputs = (states, a, dys, flags)
-    (ds, dv, di), da = prefetching_scan(step, (ds, dv, di), inputs, reverse=True)
+    (ds, dv, di), da = plan.backward(step, (ds, dv, di), inputs, reverse=True)
     dp_block, dw_block, dx = pull_products(da)
     dp, dw = jax.tree.map(jnp.add, (dp, dw), (dp_block, dw_block))
     return (ds, (dp, dw, dv, di)), dx

@@ -79,7 +79,9 @@ def over_blocks(body: Callable, carry, blocks: Blocks, *, reverse: bool = False)
     return carry, Blocks(outputs, last)
 
 
-def prefetching_scan(body: Callable, carry, inputs, *, reverse: bool = False):
+def prefetching_scan(
+    body: Callable, carry, inputs, *, reverse: bool = False, unroll: int = 1
+):
     """Is `jax.lax.scan`, but hands the body a slice that lies in the carry.
 
     XLA on CPU fuses a slice at a running index into the pointwise code behind it, which then is
@@ -90,6 +92,7 @@ def prefetching_scan(body: Callable, carry, inputs, *, reverse: bool = False):
       carry: what it starts from.
       inputs: tree of arrays with steps on axis 0.
       reverse: begin with the last step.
+      unroll: steps an iteration.
 
     Returns:
       The last carry, and the outputs stacked.
@@ -112,6 +115,7 @@ def prefetching_scan(body: Callable, carry, inputs, *, reverse: bool = False):
         return (carry, following), output
 
     first = at(length - 1 if reverse else 0)
-    steps = jnp.arange(length)
-    (carry, _), outputs = jax.lax.scan(advance, (carry, first), steps, reverse=reverse)
+    (carry, _), outputs = jax.lax.scan(
+        advance, (carry, first), jnp.arange(length), reverse=reverse, unroll=unroll
+    )
     return carry, outputs
