@@ -127,8 +127,8 @@ def main(arguments=None):
             figures = {}
             for name, seconds in timed(functions, options.rounds).items():
                 each = np.quantile(1e6 * seconds / options.calls, (0.5, 0.1, 0.9))
-                names = ("us", "p10_us", "p90_us")
-                figures[name] = dict(zip(names, map(float, each), strict=True))
+                keys = ("us", "p10_us", "p90_us")
+                figures[name] = dict(zip(keys, map(float, each), strict=True))
             shown = ", ".join(f"{name} {value['us']:.1f} us" for name, value in figures.items())
             print(f"{kind} D={case.inputs} H={case.hidden}: {shown}", flush=True)
             for name, why in reasons.items():

@@ -128,7 +128,25 @@ def late_params():
     return jaxrnn.from_structure(matrices(w=(INPUT, 3), u=(3, 3)), zeros(3), structure)
 
 
+def mixing(pointwise):
+    """A plain Gated cell with another pointwise part, `(h, a) -> h`."""
+    structure = jaxrnn.Gated(
+        project=lambda p, x: x @ p["w"],
+        weights=lambda p: p["u"],
+        pointwise=lambda _, h, a: (pointwise(h, a),) * 2,
+    )
+    return jaxrnn.from_structure(matrices(w=(INPUT, 3), u=(3, 3)), zeros(3), structure)
+
+
 BROKEN = {
+    "state_shifted": (
+        "pointwise_keeps_units_apart",
+        mixing(lambda h, a: jnp.tanh(a) + jnp.roll(h, 1, axis=-1) / 2),
+    ),
+    "softmax_over_units": (
+        "pointwise_keeps_units_apart",
+        mixing(lambda h, a: jax.nn.softmax(a, axis=-1)),
+    ),
     "init_counts_its_calls": ("init_is_deterministic", GOOD._replace(init=impure_init)),
     "initial_state_counts": ("init_is_deterministic", with_initial_state(impure_initial_state)),
     "state_changes_dtype": (
@@ -185,10 +203,12 @@ def test_the_law_catches(name):
 
 @pytest.mark.parametrize(
     "law", ["init_is_deterministic", "step_keeps_the_state", "batch_is_vmap", "no_retrace",
-            "dtypes_flow_through", "witness_is_the_step", "combine_is_associative"]
+            "dtypes_flow_through", "witness_is_the_step", "combine_is_associative",
+            "pointwise_keeps_units_apart"]
 )  # fmt: skip
 def test_the_law_passes_the_cell_that_is_not_broken(law):
     LAWS[law](make_probe(GOOD, XS))
+    LAWS[law](make_probe(mixing(lambda h, a: jnp.tanh(a) + h / 2), XS))
 
 
 def remembering(cell, params, xs, state=None, *, mask=None, resets=None):

@@ -45,7 +45,7 @@ def _load() -> float | None:
 
 
 def _revision() -> str | None:
-    """The commit of the checkout that this file lies in, with ``+`` if files differ from it."""
+    """The commit of this checkout, with ``+`` if files other than results differ from it."""
     root = pathlib.Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
@@ -59,7 +59,7 @@ def _revision() -> str | None:
 
     try:
         return git("rev-parse", "--short=12", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+            "+" if git("status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results") else ""
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -125,10 +125,12 @@ class Gated(NamedTuple):
     ``a = mix(z, hidden(state) @ weights)``, ``(state, y) = pointwise(vectors, state, a)``.
 
     Attributes:
-      project: ``(params, x) -> z``, the input's share, ``(*batch, G)``.
+      project: ``(params, x) -> z``, the input's share, ``(*batch, G)``; of each row of the batch by
+        itself, since an unroll may hand it the rows of many steps as one batch.
       weights: ``(params) -> (H, R)``, the recurrent matrix.
       pointwise: ``(vectors, state, a) -> (state, y)``, elementwise along the hidden axis.
-      mix: ``(z, r) -> a``, linear in both shares; `jax.numpy.add` if not given.
+      mix: ``(z, r) -> a``, linear in the two shares together (no product of them);
+        `jax.numpy.add` if not given.
       vectors: ``(params) -> tree`` of per-unit parameters and per-unroll constants.
       hidden: ``(state) -> (*batch, H)``, the part of the state that is multiplied.
     """

@@ -15,10 +15,11 @@ _PLATFORMS = ("cpu", "cuda", "gpu", "rocm", "tpu")
 def select_unroll(cell: Cell, *, platform: str | None = None) -> UnrollFn:
     """Returns the fastest unroll for reverse-mode training that the library has for this cell.
 
-    That is `fused_unroll` for a `Gated` cell, and `unroll` for every other: the choice that was
-    measured on CPUs and on a GPU (``benchmarks/results``); on a TPU nothing was measured yet. It is
-    public so that it can be looked at, and changed by passing another function: `unroll` where
-    forward mode (`jax.jvp`) is wanted.
+    That is `fused_unroll` for a `Gated` cell, and `unroll` for every other. Measured on CPUs, and
+    on a GPU with LSTMs (``benchmarks/results``): there `fused_unroll` is the fastest or, for some
+    shapes, within a fifth of `unroll` or a textbook scan. On a TPU nothing was measured. The choice
+    is public so that it can be looked at, and changed by passing another function: `unroll` where
+    forward mode (`jax.jvp`) is wanted, or the cell closes over what is differentiated.
 
     Args:
       cell: any cell.

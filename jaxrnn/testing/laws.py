@@ -14,6 +14,7 @@ LAWS: dict[str, Callable[[Probe], None]] = {
         step_laws.step_keeps_the_state,
         step_laws.dtypes_flow_through,
         step_laws.witness_is_the_step,
+        step_laws.pointwise_keeps_units_apart,
         step_laws.combine_is_associative,
         sequence_laws.batch_is_vmap,
         sequence_laws.unroll_is_the_loop,

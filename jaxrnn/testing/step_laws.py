@@ -3,15 +3,16 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.core.structure import Linear
+from jaxrnn.core.structure import Gated, Linear
 from jaxrnn.testing.law import as_given, in_double, require, types
-from jaxrnn.testing.probe import cast, compare, inexact
+from jaxrnn.testing.probe import cast, compare, inexact, merge
 from jaxrnn.unrolls import unroll
 
 __all__ = [
     "combine_is_associative",
     "dtypes_flow_through",
     "init_is_deterministic",
+    "pointwise_keeps_units_apart",
     "step_keeps_the_state",
     "witness_is_the_step",
 ]
@@ -96,6 +97,39 @@ def witness_is_the_step(probe):
         "(state, y) of recur(prepare(params), state, project(params, x))",
         "step and structure are written apart; make the cell with jaxrnn.from_structure",
     )
+
+
+def _reached(slope: jax.Array) -> jax.Array:
+    """Says which units of an output a number of an input reaches: ``(units, numbers)``."""
+    return jnp.any(slope.reshape(-1, *slope.shape[-2:]) != 0, axis=0)
+
+
+@in_double
+def pointwise_keeps_units_apart(probe):
+    """The pointwise part of a `Gated` cell is elementwise along the hidden axis."""
+    parts = probe.cell.parts
+    if not isinstance(parts, Gated):
+        return
+    first = (0,) * len(probe.batch_shape)
+    state, x = jax.tree.map(lambda leaf: leaf[first], (probe.state, probe.x(0)))
+    weights, vectors = parts.prepare(probe.params)
+    a = parts.mix(parts.project(probe.params, x), parts.hidden(state) @ weights)
+    size = weights.shape[0]
+
+    def outputs(floats):
+        found = inexact(parts.pointwise(vectors, *merge(floats, (state, a))))
+        return [leaf for leaf in jax.tree.leaves(found) if leaf.shape[-1:] == (size,)]
+
+    for of_state, of_a in jax.jacrev(outputs)(inexact((state, a))):
+        of_units = [s for s in jax.tree.leaves(of_state) if s.shape[-2:] == (size, size)]
+        apart = [~jnp.any(_reached(slope) & ~jnp.eye(size, dtype=bool)) for slope in of_units]
+        apart += [jnp.all(jnp.sum(_reached(s), axis=0) <= 1) for s in jax.tree.leaves(of_a)]
+        require(
+            all(apart),
+            "a pointwise function in which one number reaches several units",
+            "one that is elementwise along the hidden axis",
+            "it sums, shifts or sorts along the last axis; make the cell Separable or General",
+        )
 
 
 @in_double

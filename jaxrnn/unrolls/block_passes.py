@@ -67,9 +67,10 @@ class Plan(NamedTuple):
 
     Attributes:
       project: ``(params, x) -> z``.
+      hidden: ``(s) -> h``, the part of a state that is multiplied.
+      split: ``(a_bar) -> (z_bar, r_bar)``, the transpose of `mix`.
       gates: ``(s, weights, z) -> a``.
-      all_gates: ``(ss, weights, params, xs) -> (as, z)``, for many steps by one product each; z is
-        that of the first.
+      all_gates: ``(ss, weights, params, xs) -> as``, for many steps by one product each.
       pointwise: ``(vectors, s, a) -> (s, y)``.
       reads: for each leaf of the parameters, whether it is floating and `project` depends on it.
       output: for each leaf of the state, the leaf of y that is the same array, or None.
@@ -82,6 +83,8 @@ class Plan(NamedTuple):
     """
 
     project: Callable
+    hidden: Callable
+    split: Callable
     gates: Callable
     all_gates: Callable
     pointwise: Callable
@@ -106,12 +109,13 @@ def _rows(product: Callable, xs, batch: tuple[int, ...]):
     steps = leaves[0].shape[0]
     whole = all(axis is None for leaf in leaves for axis in jax.typeof(leaf).sharding.spec)
     if batch and whole:
-        joined = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), xs)
+        rows = steps * batch[0]
+        joined = jax.tree.map(lambda leaf: leaf.reshape(rows, *leaf.shape[2:]), xs)
         try:
             shape = jax.eval_shape(product, joined).shape
-        except (TypeError, ValueError):
+        except (AssertionError, TypeError, ValueError):
             shape = ()
-        if shape[:-1] == (steps * batch[0], *batch[1:]):
+        if shape[:-1] == (rows, *batch[1:]):
             return product(joined).reshape(steps, *batch, shape[-1])
     return jax.vmap(product)(xs)
 
@@ -165,6 +169,12 @@ def make_plan(
       masked: whether steps can be masked: such a step puts zeros out while it holds its state.
       keep_gates: store `a`; else only what one product for a block needs to make it again.
       unroll_factor: steps an iteration of the loops; chosen by platform if None.
+
+    Returns:
+      The plan.
+
+    Raises:
+      ValueError: `parts.mix` is not linear.
     """
     p_tree, v_tree, x_tree, s_tree = map(jax.tree.structure, (params, vectors, x, state))
 
@@ -180,7 +190,7 @@ def make_plan(
     def all_gates(ss, weights, params, xs):
         zs = _rows(functools.partial(project, params), xs, batch)
         rs = _rows(lambda h: h @ weights, jax.vmap(hidden)(ss), batch)
-        return jax.vmap(parts.mix)(zs, rs), zs[0]
+        return jax.vmap(parts.mix)(zs, rs)
 
     def pointwise(vectors, s, a):
         new, y = parts.pointwise(v_tree.unflatten(vectors), s_tree.unflatten(s), a)
@@ -190,6 +200,17 @@ def make_plan(
     z = jax.eval_shape(project, params, x)
     batch = z.shape[:-1]
     a = jax.eval_shape(gates, state, weights, z)
+    r = jax.eval_shape(lambda s, weights: hidden(s) @ weights, state, weights)
+    split = jax.linear_transpose(parts.mix, z, r)
+    try:
+        jax.eval_shape(split, a)
+    except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
+        msg = (
+            f"fused_unroll: got a Gated cell whose mix {getattr(parts.mix, '__name__', parts.mix)} "
+            "has no transpose; expected mix(z, r) to be linear in the two shares together, such as "
+            "their sum; use jaxrnn.unroll, or move what multiplies them into pointwise"
+        )
+        raise ValueError(msg) from error
     _, y = jax.eval_shape(parts.pointwise, v_tree.unflatten(vectors), s_tree.unflatten(state), a)
     y_tree = jax.tree.structure(y)
     reads = _depends(project, params, x)
@@ -199,6 +220,8 @@ def make_plan(
     needed = [True] * len(state) if keep_gates else _depends(gates, state, weights, z)
     return Plan(
         project,
+        hidden,
+        split,
         gates,
         all_gates,
         pointwise,
@@ -273,7 +296,8 @@ def recut(plan: Plan, kept: Blocks, ys: list, size: int) -> Blocks:
 
     The states between them are read off what is known of every step.
     """
-    (start, states, a), steps = jax.tree.map(lambda leaf: leaf[0], kept.whole), ys[0].shape[0]
+    start, states, a = jax.tree.map(lambda leaf: leaf[0], kept.whole)
+    steps = a.shape[0]
     outputs = [ys[j] for j in pick(plan.output, _not(plan.stored))]
     starts = [
         jnp.concatenate([first[None], y[size - 1 : steps - 1 : size]])
@@ -288,10 +312,9 @@ def recut(plan: Plan, kept: Blocks, ys: list, size: int) -> Blocks:
     )
 
 
-def _states_before(plan: Plan, kept: Kept, ys: list) -> list:
+def _states_before(plan: Plan, kept: Kept, size: int, ys: list) -> list:
     """The states before each step; of the leaves that are not known, the first at every place."""
     stored, starts = iter(kept.states), iter(kept.start)
-    size = ys[0].shape[0]
     states = []
     for is_stored, j in zip(plan.stored, plan.output, strict=True):
         start = None if is_stored else next(starts)
@@ -339,7 +362,7 @@ def backward_block(plan: Plan, arrays: Arrays, carry, x, flags: Flags, kept: Kep
       The new carry, and the cotangents of the floating leaves of x.
     """
     ds, (dp, dw, dv, di) = carry
-    states = _states_before(plan, kept, ys)
+    states = _states_before(plan, kept, jax.tree.leaves(x)[0].shape[0], ys)
     known = [
         is_stored or j is not None for is_stored, j in zip(plan.stored, plan.output, strict=True)
     ]
@@ -354,13 +377,12 @@ def backward_block(plan: Plan, arrays: Arrays, carry, x, flags: Flags, kept: Kep
         return plan.all_gates(entered, weights, params, fill(x_some, x_floats, x))
 
     some = pick(arrays.params, plan.reads), arrays.weights, pick(x, x_floats)
-    a, pull_products, z = jax.vjp(all_gates, *some, has_aux=True)
+    a, pull_products = jax.vjp(all_gates, *some)
     if plan.keep_gates:
         a = kept.a
     if not all(known):
         states = _rerun(plan, arrays, known, states, a, flags)
     s_floats, v_floats = floating(arrays.state), floating(arrays.vectors)
-    no_z = jnp.zeros_like(z)  # `mix` is linear, so the state's share does not depend on the input's
 
     def step(carry, here):
         ds, dv, di = carry
@@ -374,13 +396,13 @@ def backward_block(plan: Plan, arrays: Arrays, carry, x, flags: Flags, kept: Kep
             return pick(new, s_floats), pick(y, floating(y))
 
         def product(s_some):
-            return plan.gates(fill(s_some, s_floats, s), arrays.weights, no_z)
+            return plan.hidden(fill(s_some, s_floats, s)) @ arrays.weights
 
         s_some = pick(s, s_floats)
         _, pull = jax.vjp(end, pick(arrays.vectors, v_floats), s_some, a)
         more, through, da = pull((ds, dy))
         _, pull = jax.vjp(product, s_some)
-        ds = jax.tree.map(jnp.add, through, pull(da)[0])
+        ds = jax.tree.map(jnp.add, through, pull(plan.split(da)[1])[0])
         dv = jax.tree.map(jnp.add, dv, more)
         if reset is not None:
             none = jax.tree.map(jnp.zeros_like, ds)

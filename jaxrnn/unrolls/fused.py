@@ -50,13 +50,13 @@ def _make_run(plan: Plan, size: int):
             return new, out
 
         # Blocks are for what is projected, or made again, at once.
-        whole = not plan.hoisted and (plan.keep_gates or not keep)
+        at_once = not plan.hoisted and (plan.keep_gates or not keep)
         steps = jax.tree.leaves(arrays.xs)[0].shape[0]
-        blocks = cut((arrays.xs, flags), steps if whole else size)
+        blocks = cut((arrays.xs, flags), steps if at_once else size)
         last, blocks = over_blocks(body, arrays.state, blocks)
         ys = uncut(map_blocks(lambda out: out[0], blocks))
         kept = map_blocks(lambda out: out[1], blocks)
-        return last, ys, recut(plan, kept, ys, size) if keep and whole else kept
+        return last, ys, recut(plan, kept, ys, size) if keep and at_once else kept
 
     @jax.custom_vjp
     def run(arrays, flags):
@@ -148,7 +148,10 @@ def fused_unroll(
     of `jax.lax.scan` adds to every matrix at every step.
 
     It has reverse mode, and derivatives of that. Forward mode (`jax.jvp`, `jax.jacfwd`) of it is
-    refused by JAX: use `unroll`.
+    refused by JAX: use `unroll`. So is the derivative with respect to an array that the cell's
+    functions close over: let it come through the parameters.
+
+    The loops and the size of blocks are chosen for JAX's default backend.
 
     Args:
       cell: a `Gated` cell.
@@ -170,9 +173,10 @@ def fused_unroll(
       The state after the last step, and the outputs, ``(T, *batch, ...)``.
 
     Raises:
-      TypeError: the cell is not `Gated`; else as `unroll`.
-      ValueError: `block_size` or `unroll_factor` is less than 1, or `storage` is an unknown name;
+      TypeError: the cell is not `Gated`, or `block_size` or `unroll_factor` is no whole number;
         else as `unroll`.
+      ValueError: `block_size` or `unroll_factor` is less than 1, `storage` is an unknown name, or
+        the cell's `mix` is not linear; else as `unroll`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -188,6 +192,7 @@ def fused_unroll(
       GPUs", 2016: products of many steps at once.
     """
     parts = require(cell, Gated, by=_BY)
+    params = jax.tree.map(jnp.asarray, params)
     if storage not in _STORAGES:
         raise unknown_name("storage", storage, _STORAGES)
     if block_size is not None:
@@ -225,5 +230,6 @@ def fused_unroll(
         jax.tree.leaves(state),
         initial,
     )
-    last, ys = _make_run(plan, size)(arrays, Flags(sequence.mask, sequence.resets))
+    with jax.named_scope("recur"):
+        last, ys = _make_run(plan, size)(arrays, Flags(sequence.mask, sequence.resets))
     return jax.tree.structure(state).unflatten(last), plan.y_tree.unflatten(ys)

@@ -42,7 +42,12 @@ def cut(tree, size: int) -> Blocks:
 
 def uncut(blocks: Blocks):
     """Joins blocks in time again."""
-    whole = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), blocks.whole)
+
+    def join(leaf):
+        count, size, *rest = leaf.shape
+        return leaf.reshape(count * size, *rest)
+
+    whole = jax.tree.map(join, blocks.whole)
     if blocks.left is None:
         return whole
     return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), whole, blocks.left)

@@ -18,7 +18,7 @@ SCRIPTS = {
     "storage": [],
     "unroll_factor": [],
     "compile_time": [*OWN, "--cells", "elman"],
-    "streaming": ["--contenders", "jaxrnn", "--cells", "lstm"],
+    "streaming": ["--contenders", "jaxrnn", "--cells", "lstm,gru"],
     "monitor": [],
     "spectrum": ["--without-torch", "--memory"],
 }
@@ -56,6 +56,8 @@ def test_a_script_runs(name, monkeypatch, tmp_path, capsys):
     for row in data.get("cases", []):
         for contender, facts in row.get("contenders", {}).items():
             assert facts["status"] == "measured", (contender, facts)
+        if name == "streaming":
+            assert list(row["latency"]) == ["jaxrnn"] and not row["without"]
     assert {path: path.stat().st_mtime_ns for path in RESULTS.iterdir()} == before
 
 

@@ -110,3 +110,69 @@ def test_refuses(key):
         call(block_size=2.5)
     with pytest.raises(ValueError, match="unknown storage 'gate'; .*did you mean 'gates'"):
         call(storage="gate")
+
+
+def gated(**changes):
+    """A plain Gated cell on dicts of parameters, changed."""
+    params = {"w": normal(3, INPUT, HIDDEN), "u": normal(4, HIDDEN, HIDDEN) / 2}
+    structure = jaxrnn.Gated(
+        project=lambda p, x: x @ p["w"],
+        weights=lambda p: p["u"],
+        pointwise=lambda _, h, a: (jnp.tanh(a), jnp.tanh(a)),
+    )
+    return jaxrnn.from_structure(
+        lambda key: params,
+        lambda params, batch_shape=(): jnp.zeros((*batch_shape, HIDDEN), params["u"].dtype),
+        structure._replace(**changes),
+    )
+
+
+def test_a_mix_that_multiplies_the_shares_is_refused(key, x64):
+    cell, xs = gated(mix=lambda z, r: z * r + r), normal(5, 4, INPUT)
+    with pytest.raises(ValueError, match="fused_unroll: got .* mix .*; expected .* linear .*; use"):
+        fused_unroll(cell, cell.init(key), xs)
+    cell = gated(mix=lambda z, r: 2 * z - r + 0.5)  # affine is linear enough
+
+    def slope(run):
+        return jax.grad(energy, 2)(run, cell, cell.init(key), xs)
+
+    assert_trees_close(slope(fused_unroll), slope(unroll))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_odd_cells_and_sizes(storage, key, x64):
+    """No output; something for each sequence, and an assertion of it; nothing in the batch."""
+
+    def of_two(params, x):
+        assert x.shape[:-1] == (2,)
+        return x @ params["w"] * jnp.array([[1.0], [2.0]])
+
+    run = functools.partial(fused_unroll, block_size=3, storage=storage)
+    for cell, batch, size in (
+        (gated(pointwise=lambda _, h, a: (jnp.tanh(a), ())), (2,), INPUT),
+        (gated(project=of_two), (2,), INPUT),
+        (gated(), (0,), INPUT),
+        (jaxrnn.lstm(INPUT, HIDDEN), (0,), INPUT),
+    ):
+        params, xs = cell.init(key), normal(6, 7, *batch, size)
+        of = jax.value_and_grad(energy, argnums=(2, 3))
+        assert_trees_close(of(run, cell, params, xs), of(unroll, cell, params, xs))
+
+
+def test_any_unroll_factor(key, x64):
+    cell, xs = CELLS["gru"], normal(7, 11, 2, INPUT)
+    of = jax.value_and_grad(energy, argnums=(2, 3))
+    params = cell.init(key)
+    for factor, size in ((2, 4), (8, 4), (3, None)):
+        run = functools.partial(fused_unroll, unroll_factor=factor, block_size=size)
+        assert_trees_close(of(run, cell, params, xs), of(unroll, cell, params, xs))
+    with pytest.raises(ValueError, match="fused_unroll: got unroll_factor=0; expected"):
+        fused_unroll(cell, params, xs, unroll_factor=0)
+
+
+def test_the_choices_for_an_accelerator_give_the_same(key, x64, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    cell, xs = jaxrnn.lstm(INPUT, HIDDEN), normal(8, 37, 2, INPUT)
+    of = jax.value_and_grad(energy, argnums=(2, 3))
+    params = cell.init(key)
+    assert_trees_close(of(fused_unroll, cell, params, xs), of(unroll, cell, params, xs))

@@ -54,7 +54,7 @@ def train_optimizer():
     return optax.adam(1e-3)
 
 
-def test_an_unknown_backend_gets_the_plain_unroll(monkeypatch):
+def test_an_unknown_backend_gets_an_unroll(monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "xpu")
     assert jaxrnn.select_unroll(jaxrnn.lstm(3, 5)) is jaxrnn.fused_unroll
     assert jaxrnn.select_unroll(jaxrnn.gru(3, 5, reset="before")) is jaxrnn.unroll
