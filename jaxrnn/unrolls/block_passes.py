@@ -1,47 +1,16 @@
 """Both passes of a `Gated` cell over a block of steps, on lists of leaves."""
 
-import functools
-import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.core.structure import Gated
 from jaxrnn.core.trees import mask_zero, select
 from jaxrnn.core.types import Array
-from jaxrnn.unrolls.time_blocks import Blocks, cut, prefetching_scan
+from jaxrnn.unrolls.plan import Plan, fill, floating, pick
+from jaxrnn.unrolls.time_blocks import Blocks, cut
 
-__all__ = [
-    "Arrays",
-    "Flags",
-    "Kept",
-    "Plan",
-    "backward_block",
-    "fill",
-    "floating",
-    "forward_block",
-    "make_plan",
-    "pick",
-    "recut",
-]
-
-
-def floating(leaves) -> list[bool]:
-    """Says of each leaf whether it can have a derivative."""
-    return [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
-
-
-def pick(leaves, flags) -> list:
-    """Returns the leaves whose flag is True."""
-    return [leaf for leaf, flag in zip(leaves, flags, strict=True) if flag]
-
-
-def fill(some, flags, rest) -> list:
-    """Puts `some` where the flags are True, and what `rest` has at that place elsewhere."""
-    some = iter(some)
-    return [next(some) if flag else other for flag, other in zip(flags, rest, strict=True)]
+__all__ = ["Arrays", "Flags", "Kept", "backward_block", "forward_block", "recut"]
 
 
 class Flags(NamedTuple):
@@ -60,178 +29,6 @@ class Arrays(NamedTuple):
     xs: list
     state: list
     initial: list | None
-
-
-class Plan(NamedTuple):
-    """A cell on lists of leaves, and what its backward pass can read off what was stored.
-
-    Attributes:
-      project: ``(params, x) -> z``.
-      hidden: ``(s) -> h``, the part of a state that is multiplied.
-      split: ``(a_bar) -> (z_bar, r_bar)``, the transpose of `mix`.
-      gates: ``(s, weights, z) -> a``.
-      all_gates: ``(ss, weights, params, xs) -> as``, for many steps by one product each.
-      pointwise: ``(vectors, s, a) -> (s, y)``.
-      reads: for each leaf of the parameters, whether it is floating and `project` depends on it.
-      output: for each leaf of the state, the leaf of y that is the same array, or None.
-      stored: for each leaf of the state, whether it is stored for every step.
-      keep_gates: whether `a` is stored for every step.
-      hoisted: whether the forward pass projects the inputs of a block at once.
-      forward: how the forward pass loops over steps, as `jax.lax.scan`.
-      backward: how the backward pass does.
-      y_tree: the structure of an output.
-    """
-
-    project: Callable
-    hidden: Callable
-    split: Callable
-    gates: Callable
-    all_gates: Callable
-    pointwise: Callable
-    reads: list[bool]
-    output: list[int | None]
-    stored: list[bool]
-    keep_gates: bool
-    hoisted: bool
-    forward: Callable
-    backward: Callable
-    y_tree: Any
-
-
-def _rows(product: Callable, xs, batch: tuple[int, ...]):
-    """Applies a function of one step's batch to many steps ``(steps, *batch, ...)`` at once.
-
-    The steps join the first axis of the batch, which makes plain matrices of all operands: of a
-    product that sums over two axes XLA copies an operand. Where that cannot be (no batch, an axis
-    on a mesh, a cell that holds something for each sequence) the function is mapped over time.
-    """
-    leaves = jax.tree.leaves(xs)
-    steps = leaves[0].shape[0]
-    whole = all(axis is None for leaf in leaves for axis in jax.typeof(leaf).sharding.spec)
-    if batch and whole:
-        rows = steps * batch[0]
-        joined = jax.tree.map(lambda leaf: leaf.reshape(rows, *leaf.shape[2:]), xs)
-        try:
-            shape = jax.eval_shape(product, joined).shape
-        except (AssertionError, TypeError, ValueError):
-            shape = ()
-        if shape[:-1] == (rows, *batch[1:]):
-            return product(joined).reshape(steps, *batch, shape[-1])
-    return jax.vmap(product)(xs)
-
-
-def _choose_loops(x: list, z, unroll_factor: int | None) -> tuple[bool, Callable, Callable]:
-    """Chooses `Plan.hoisted`, `Plan.forward` and `Plan.backward`, as measured (benchmarks/).
-
-    On an accelerator a loop's iteration costs more than a step, so that several steps share one.
-    On CPU products of 32 rows are as fast one by one as many at once, and save writing and reading
-    the result; so does an input much smaller than its share. Where a step has little to compute,
-    the copies of a prefetch cost more than code that is not vectorised.
-    """
-    if jax.default_backend() != "cpu":
-        scan = functools.partial(jax.lax.scan, unroll=unroll_factor or 8)
-        return True, scan, scan
-    backward = functools.partial(prefetching_scan, unroll=unroll_factor or 1)
-    if z.size <= 512:
-        return False, functools.partial(jax.lax.scan, unroll=unroll_factor or 1), backward
-    rows = math.prod(z.shape[:-1])
-    return rows < 32 and z.size <= 16 * sum(leaf.size for leaf in x), backward, backward
-
-
-def _depends(function, leaves, *others) -> list[bool]:
-    """Says of each leaf whether ``function(leaves, *others)`` depends on it."""
-    jaxpr = jax.make_jaxpr(function)(leaves, *others).jaxpr
-    used = {id(v) for eqn in jaxpr.eqns for v in eqn.invars} | {id(v) for v in jaxpr.outvars}
-    return [id(v) in used for v in jaxpr.invars[: len(leaves)]]
-
-
-def make_plan(
-    parts: Gated,
-    params,
-    weights,
-    vectors,
-    x,
-    state,
-    *,
-    masked: bool,
-    keep_gates: bool,
-    unroll_factor: int | None,
-) -> Plan:
-    """Looks at a cell's functions and decides what has to be stored.
-
-    Args:
-      parts: the witness.
-      params: what `parts.project` reads.
-      weights: the recurrent matrix.
-      vectors: what `parts.pointwise` reads.
-      x: one step's input.
-      state: a state.
-      masked: whether steps can be masked: such a step puts zeros out while it holds its state.
-      keep_gates: store `a`; else only what one product for a block needs to make it again.
-      unroll_factor: steps an iteration of the loops; chosen by platform if None.
-
-    Returns:
-      The plan.
-
-    Raises:
-      ValueError: `parts.mix` is not linear.
-    """
-    p_tree, v_tree, x_tree, s_tree = map(jax.tree.structure, (params, vectors, x, state))
-
-    def project(params, x):
-        return parts.project(p_tree.unflatten(params), x_tree.unflatten(x))
-
-    def hidden(s):
-        return parts.hidden(s_tree.unflatten(s))
-
-    def gates(s, weights, z):
-        return parts.mix(z, hidden(s) @ weights)
-
-    def all_gates(ss, weights, params, xs):
-        zs = _rows(functools.partial(project, params), xs, batch)
-        rs = _rows(lambda h: h @ weights, jax.vmap(hidden)(ss), batch)
-        return jax.vmap(parts.mix)(zs, rs)
-
-    def pointwise(vectors, s, a):
-        new, y = parts.pointwise(v_tree.unflatten(vectors), s_tree.unflatten(s), a)
-        return jax.tree.leaves(new), jax.tree.leaves(y)
-
-    params, vectors, x, state = map(jax.tree.leaves, (params, vectors, x, state))
-    z = jax.eval_shape(project, params, x)
-    batch = z.shape[:-1]
-    a = jax.eval_shape(gates, state, weights, z)
-    r = jax.eval_shape(lambda s, weights: hidden(s) @ weights, state, weights)
-    split = jax.linear_transpose(parts.mix, z, r)
-    try:
-        jax.eval_shape(split, a)
-    except (AssertionError, NotImplementedError, TypeError, ValueError) as error:
-        msg = (
-            f"fused_unroll: got a Gated cell whose mix {getattr(parts.mix, '__name__', parts.mix)} "
-            "has no transpose; expected mix(z, r) to be linear in the two shares together, such as "
-            "their sum; use jaxrnn.unroll, or move what multiplies them into pointwise"
-        )
-        raise ValueError(msg) from error
-    _, y = jax.eval_shape(parts.pointwise, v_tree.unflatten(vectors), s_tree.unflatten(state), a)
-    y_tree = jax.tree.structure(y)
-    reads = _depends(project, params, x)
-    outs = jax.make_jaxpr(pointwise)(vectors, state, a).jaxpr.outvars
-    new, ys = outs[: len(state)], outs[len(state) :]
-    output = [next((j for j, y in enumerate(ys) if y is leaf and not masked), None) for leaf in new]
-    needed = [True] * len(state) if keep_gates else _depends(gates, state, weights, z)
-    return Plan(
-        project,
-        hidden,
-        split,
-        gates,
-        all_gates,
-        pointwise,
-        [flag and is_float for flag, is_float in zip(reads, floating(params), strict=True)],
-        output,
-        [flag and j is None for flag, j in zip(needed, output, strict=True)],
-        keep_gates,
-        *_choose_loops(x, z, unroll_factor),
-        y_tree,
-    )
 
 
 class Kept(NamedTuple):

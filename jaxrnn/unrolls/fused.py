@@ -11,18 +11,8 @@ from jaxrnn.core.checks import check_size, unknown_name
 from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.structure import Gated
 from jaxrnn.core.types import Array, Input, Output, Params, State
-from jaxrnn.unrolls.block_passes import (
-    Arrays,
-    Flags,
-    Plan,
-    backward_block,
-    fill,
-    floating,
-    forward_block,
-    make_plan,
-    pick,
-    recut,
-)
+from jaxrnn.unrolls.block_passes import Arrays, Flags, backward_block, forward_block, recut
+from jaxrnn.unrolls.plan import Plan, fill, floating, make_plan, pick
 from jaxrnn.unrolls.sequence import read_sequence, read_state
 from jaxrnn.unrolls.time_blocks import cut, map_blocks, over_blocks, uncut
 
