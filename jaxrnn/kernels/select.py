@@ -16,10 +16,11 @@ def select_unroll(cell: Cell, *, platform: str | None = None) -> UnrollFn:
     """Returns the fastest unroll for reverse-mode training that the library has for this cell.
 
     That is `fused_unroll` for a `Gated` cell, and `unroll` for every other. Measured on CPUs, and
-    on a GPU with LSTMs (``benchmarks/results``): there `fused_unroll` is the fastest or, for some
-    shapes, within a fifth of `unroll` or a textbook scan. On a TPU nothing was measured. The choice
-    is public so that it can be looked at, and changed by passing another function: `unroll` where
-    forward mode (`jax.jvp`) is wanted, or the cell closes over what is differentiated.
+    on a GPU with LSTMs (``benchmarks/results``): `fused_unroll` is the fastest of the two at most
+    shapes; `unroll` and a textbook scan win at some, by up to two fifths for a small Elman network
+    on one sequence. On a TPU nothing was measured. The choice is public so that it can be looked
+    at, and changed by passing another function: `unroll` where forward mode (`jax.jvp`) is wanted,
+    or the cell closes over what is differentiated.
 
     Args:
       cell: any cell.
