@@ -11,9 +11,58 @@ from jaxrnn.cells import ElmanParams as ElmanParams
 from jaxrnn.cells import GRUParams as GRUParams
 from jaxrnn.cells import LSTMParams as LSTMParams
 from jaxrnn.cells import LSTMState as LSTMState
+from jaxrnn.cells import antisymmetric as antisymmetric
+from jaxrnn.cells import br_cell as br_cell
+from jaxrnn.cells import cayley_rnn as cayley_rnn
+from jaxrnn.cells import cfc as cfc
+from jaxrnn.cells import cfn as cfn
+from jaxrnn.cells import clockwork as clockwork
+from jaxrnn.cells import conv_gru as conv_gru
+from jaxrnn.cells import conv_lstm as conv_lstm
+from jaxrnn.cells import cornn as cornn
+from jaxrnn.cells import coupled_lstm as coupled_lstm
+from jaxrnn.cells import ct_rnn as ct_rnn
 from jaxrnn.cells import elman as elman
+from jaxrnn.cells import exp_rnn as exp_rnn
+from jaxrnn.cells import fast_slow as fast_slow
 from jaxrnn.cells import gru as gru
+from jaxrnn.cells import hyper_lstm as hyper_lstm
+from jaxrnn.cells import ind_rnn as ind_rnn
+from jaxrnn.cells import janet as janet
+from jaxrnn.cells import layer_norm_gru as layer_norm_gru
+from jaxrnn.cells import layer_norm_lstm as layer_norm_lstm
+from jaxrnn.cells import lem as lem
+from jaxrnn.cells import li_gru as li_gru
+from jaxrnn.cells import lipschitz as lipschitz
+from jaxrnn.cells import lmu as lmu
+from jaxrnn.cells import lru as lru
 from jaxrnn.cells import lstm as lstm
+from jaxrnn.cells import ltc as ltc
+from jaxrnn.cells import mgu as mgu
+from jaxrnn.cells import min_gru as min_gru
+from jaxrnn.cells import min_lstm as min_lstm
+from jaxrnn.cells import minimal_rnn as minimal_rnn
+from jaxrnn.cells import mlstm as mlstm
+from jaxrnn.cells import mut1 as mut1
+from jaxrnn.cells import mut2 as mut2
+from jaxrnn.cells import mut3 as mut3
+from jaxrnn.cells import nas as nas
+from jaxrnn.cells import nbr_cell as nbr_cell
+from jaxrnn.cells import peephole_lstm as peephole_lstm
+from jaxrnn.cells import phased_lstm as phased_lstm
+from jaxrnn.cells import projected_lstm as projected_lstm
+from jaxrnn.cells import qrnn as qrnn
+from jaxrnn.cells import ran as ran
+from jaxrnn.cells import rg_lru as rg_lru
+from jaxrnn.cells import rhn as rhn
+from jaxrnn.cells import s5 as s5
+from jaxrnn.cells import scrn as scrn
+from jaxrnn.cells import slstm as slstm
+from jaxrnn.cells import sru as sru
+from jaxrnn.cells import star as star
+from jaxrnn.cells import ugrnn as ugrnn
+from jaxrnn.cells import unicornn as unicornn
+from jaxrnn.cells import unitary as unitary
 from jaxrnn.core import Cell as Cell
 from jaxrnn.core import Elementwise as Elementwise
 from jaxrnn.core import Gated as Gated
@@ -62,30 +111,79 @@ __all__ = [
     "UnrollFn",
     "__version__",
     "analysis",
+    "antisymmetric",
     "bidirectional",
+    "br_cell",
+    "cayley_rnn",
+    "cfc",
+    "cfn",
     "checkpointed",
+    "clockwork",
+    "conv_gru",
+    "conv_lstm",
+    "cornn",
+    "coupled_lstm",
+    "ct_rnn",
     "dropout",
     "elman",
+    "exp_rnn",
+    "fast_slow",
     "from_structure",
     "fused_unroll",
     "gru",
+    "hyper_lstm",
+    "ind_rnn",
     "initializers",
+    "janet",
     "layer",
+    "layer_norm_gru",
+    "layer_norm_lstm",
     "learned_state",
+    "lem",
     "length_mask",
+    "li_gru",
+    "lipschitz",
+    "lmu",
+    "lru",
     "lstm",
+    "ltc",
+    "mgu",
+    "min_gru",
+    "min_lstm",
+    "minimal_rnn",
+    "mlstm",
+    "mut1",
+    "mut2",
+    "mut3",
+    "nas",
+    "nbr_cell",
+    "peephole_lstm",
+    "phased_lstm",
+    "projected_lstm",
+    "qrnn",
+    "ran",
     "readout",
     "require",
     "residual",
     "reverse",
+    "rg_lru",
+    "rhn",
+    "s5",
+    "scrn",
     "seed_dropout",
     "select_unroll",
+    "slstm",
+    "sru",
     "stack",
     "stacked",
+    "star",
     "tasks",
     "testing",
     "train",
     "trajectory",
     "truncated",
+    "ugrnn",
+    "unicornn",
+    "unitary",
     "unroll",
 ]

@@ -1,5 +1,6 @@
-"""Shared by all tests: two virtual CPU devices, and the fixtures `key` and `x64`."""
+"""Shared by all tests: quick compilation, two virtual CPU devices, `key` and `x64`."""
 
+import gc
 import os
 from collections.abc import Iterator
 
@@ -9,13 +10,34 @@ import pytest
 # Tests compile much and compute little: without LLVM's costly passes they take two thirds of the
 # time. Values are checked against oracles either way.
 _FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+_FLAGS += " --xla_cpu_parallel_codegen_split_count=1"  # the cores are taken by the workers
 if jax.__version_info__ < (0, 11):
     # The older of XLA's two emitters compiles in half the time; jax 0.12 has no such flag.
     _FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{_FLAGS} {os.environ.get('XLA_FLAGS', '')}".strip()
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its idle threads spin
+gc.set_threshold(100_000, 50, 100)  # tracing makes many objects and hardly a cycle
 
 # Before anything starts a backend; sharding tests need a second device, the others ignore it.
 jax.config.update("jax_num_cpu_devices", 2)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Gives a worker whole files, so that tests share what they compile; of the laws whole cells.
+
+    (`--dist loadgroup` would do, but xdist 3.8 overlooks the groups under pytest 9.2.)
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            if not file.endswith("test_laws.py"):
+                return file
+            return f"{file}[{test.partition('[')[2].partition('-')[0]}]"
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -16,13 +16,27 @@ VARIANTS = (
     "gru_reset_before",
     "learned_state_lstm",
     "elman_tokens",
-    "antisymmetric",
+    "skew",
     "rotating",
 )
 # Of the library's own Jacobians: they hold for every cell or for none, and compile much.
 FLOW_LAWS = ("jacobians_concatenate", "log_determinants_add_up")
+# What a cell can break that keeps the others; of the zoo these run by default, the rest is slow.
+# (Its values and gradients are compared with other implementations by default.)
+FIRST_LAWS = (
+    "init_is_deterministic",
+    "step_keeps_the_state",
+    "dtypes_flow_through",
+    "witness_is_the_step",
+    "pointwise_keeps_units_apart",
+    "combine_is_associative",
+    "batch_is_vmap",
+    "padding_never_matters",
+)
 # Parts of what another does.
 SELDOM = ("truncated", "unroll_factor", "checkpointed_fused")
+# One unroll of every kind; of the zoo these alone, for the others are the same code.
+EACH_KIND = ("fused", "fused_outputs", "truncated_every", "checkpointed")
 KINDS = ("plain", "mask", "resets", "both")
 UNROLLS = library_unrolls(STEPS)
 
@@ -41,9 +55,8 @@ def double_probe_of(name):
 
 
 def marks(name, *, slow=False):
-    """One worker takes all rows of a case, so that they share what is compiled."""
-    slow = slow or name in VARIANTS
-    return [pytest.mark.xdist_group(name), *([SLOW] if slow else [])]
+    """Marks a row of a case; a variant of another case is slow in all its rows."""
+    return [SLOW] if slow or name in VARIANTS else []
 
 
 def law_rows():
@@ -51,7 +64,10 @@ def law_rows():
     return [
         pytest.param(
             law, name, id=f"{name}-{law}",
-            marks=marks(name, slow=law in FLOW_LAWS and name != "lstm"),
+            marks=marks(
+                name,
+                slow=law not in FIRST_LAWS if case.zoo else law in FLOW_LAWS and name != "lstm",
+            ),
         )
         for name, case in CASES.items()
         for law in LAWS
@@ -64,18 +80,20 @@ def unroll_rows():
 
     "both" passes through all code there is. The other kinds run for a few cells only: what is
     absent there is absent for every cell alike. Of these, of `truncated` without `every` (a part of
-    what `truncated` with `every` does) and of `unroll_factor` those of one cell run by default.
+    what `truncated` with `every` does) and of `unroll_factor` those of one cell run by default; of
+    the zoo none.
     """
     return [
         pytest.param(
             name, run, kind, id=f"{name}-{run}-{kind}",
             marks=marks(
                 name,
-                slow=name != "lstm" and (kind != "both" or run in SELDOM),
+                slow=case.zoo or (name != "lstm" and (kind != "both" or run in SELDOM)),
             ),
         )
         for name, case in CASES.items()
         for run in library_unrolls(STEPS, case.cell)
+        if not case.zoo or run in EACH_KIND
         for kind in (KINDS if case.every_flag else ("both",))
     ]  # fmt: skip
 

@@ -79,9 +79,8 @@ def _opened(cell: Cell, parts: Gated) -> Cell:
         a = parts.mix(z, jax.lax.stop_gradient(r) + delta)
         return parts.pointwise(vectors, state, a)[0], r
 
-    return from_structure(
-        cell.init, cell.initial_state, Separable(project, recur, prepare=parts.prepare)
-    )
+    structure = Separable(project, recur, prepare=parts.prepare)
+    return from_structure(cell.init, cell.initial_state, structure, input_ndim=cell.input_ndim)
 
 
 def _log_norm(matrix: Array, exponent: Array | int = 0) -> Array:

@@ -213,7 +213,7 @@ def _untied(cell, params, xs, state, mask, resets):
     run = read(params)
     _, states = jax.lax.scan(lambda s, z: (run.advance(s, z)[0], s), run.state, run.inputs)
     states, others = split_floats(states)
-    num_lead = 1 + len(read_sequence(cell, xs, mask, resets, by=_BY).batch_shape)
+    num_lead = 1 + len(read_sequence(cell, xs, mask, resets, by=_BY).batch_shape(cell))
     flat = _flatten(states, num_lead)
     floats, fixed = split_floats(params)
     # Under `shard_map` a device measures its own sequences: its parameters have to vary as they do.

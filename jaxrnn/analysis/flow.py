@@ -21,7 +21,7 @@ class Flow(NamedTuple):
 
     Attributes:
       advance: ``(s, rest, inputs) -> (s, y)``: one step on the flat state, with its mask and reset.
-      states: ``(T, D)``, the flat state before each step.
+      states: ``(T, D)``, the flat state before each step; a complex number counts as two.
       rest: tree with T on axis 0: the parts of the state that are no floats, before each step.
       inputs: tree with T on axis 0.
       start: ``(D,)``, the flat state before the first step, for who runs the state along and needs
@@ -72,10 +72,19 @@ class Flow(NamedTuple):
         return jax.tree.map(lambda leaf: leaf[index], (self.states, self.rest, self.inputs))
 
 
+def _is_inexact(leaf) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
 def _split(state: State) -> tuple[list[Array], list[Array]]:
+    """Returns the floats, a complex leaf as its real beside its imaginary part, and the rest."""
     leaves = jax.tree.leaves(state)
-    floats = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return floats, [leaf for leaf in leaves if not jnp.issubdtype(leaf.dtype, jnp.floating)]
+    floats = [
+        jnp.stack([leaf.real, leaf.imag]) if jnp.iscomplexobj(leaf) else leaf
+        for leaf in leaves
+        if _is_inexact(leaf)
+    ]
+    return floats, [leaf for leaf in leaves if not _is_inexact(leaf)]
 
 
 def _check_leaves(state: State, *, floats_only: bool, by: str) -> None:
@@ -84,17 +93,13 @@ def _check_leaves(state: State, *, floats_only: bool, by: str) -> None:
         jax.tree_util.keystr(path) or "state": leaf.dtype
         for path, leaf in jax.tree.leaves_with_path(state)
     }
-    floats = [name for name, kind in kinds.items() if jnp.issubdtype(kind, jnp.floating)]
-    refused = {
-        name: kind
-        for name, kind in kinds.items()
-        if jnp.issubdtype(kind, jnp.complexfloating) or (floats_only and name not in floats)
-    }
+    floats = [name for name, kind in kinds.items() if jnp.issubdtype(kind, jnp.inexact)]
+    refused = {name: kind for name, kind in kinds.items() if floats_only and name not in floats}
     if not floats or refused:
         named = ", ".join(f"{name}: {kind}" for name, kind in (refused or kinds).items())
         msg = (
-            f"{by}: got a state with leaves {named}; expected floating arrays, none of them "
-            "complex; hold real and imaginary part as two arrays, and counters in the input"
+            f"{by}: got a state with leaves {named}; expected floating arrays; hold counters in "
+            "the input"
         )
         raise TypeError(msg)
 
@@ -123,14 +128,13 @@ def read_flow(
       floats_only: whether leaves that are no floats are refused; else they count as constants.
 
     Raises:
-      TypeError: the state has no floating leaf, a complex one, or one that is refused.
+      TypeError: the state has no floating leaf, or one that is refused.
     """
     run = read_recurrence(cell, params, xs, state, mask=mask, resets=resets, by=by)
     _check_leaves(run.state, floats_only=floats_only, by=by)
     first, unravel = ravel_pytree(_split(run.state)[0])
     narrow = first.dtype  # half precision is measured in float32: the step alone rounds to it
-    tree = jax.tree.structure(run.state)
-    is_float = [jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(run.state)]
+    leaves, tree = jax.tree.flatten(run.state)
 
     def flatten(state):
         floats, rest = _split(state)
@@ -139,7 +143,12 @@ def read_flow(
 
     def join(flat, rest):
         floats, rest = iter(unravel(flat.astype(narrow))), iter(rest)
-        return jax.tree.unflatten(tree, [next(floats if one else rest) for one in is_float])
+        found = [next(floats if _is_inexact(leaf) else rest) for leaf in leaves]
+        whole = [
+            jax.lax.complex(*one) if jnp.iscomplexobj(leaf) else one
+            for one, leaf in zip(found, leaves, strict=True)
+        ]
+        return jax.tree.unflatten(tree, whole)
 
     def one_step(flat, rest, inputs):
         state, y = run.advance(join(flat, rest), inputs)
@@ -196,7 +205,7 @@ def over_batch(function: Callable, cell, params, xs, state, mask, resets, *extra
     with jax.default_matmul_precision("highest"):
         sequence = read_sequence(cell, xs, mask, resets, by=by)
         state = read_state(cell, params, sequence, state, by=by)
-        for _ in sequence.batch_shape:
+        for _ in sequence.batch_shape(cell):
             function = jax.vmap(function, (1, 0, 1, 1, *[1] * len(extra)), out_axes)
         return function(sequence.xs, state, sequence.mask, sequence.resets, *extra)
 

@@ -49,7 +49,8 @@ def cast(tree, dtype):
 def computes_in(cell: Cell, params: Params, x: Input, dtype) -> bool:
     """Says whether the states of a cell are of a dtype once its parameters and inputs are."""
     params, x = cast(params, dtype), cast(x, dtype)
-    state = jax.eval_shape(lambda p: cell.initial_state(p, batch_shape_of(x)), params)
+    batch_shape = batch_shape_of(x, cell.input_ndim)
+    state = jax.eval_shape(lambda p: cell.initial_state(p, batch_shape), params)
     after = jax.eval_shape(cell.step, params, state, x)[0]
     dtypes = [leaf.dtype for leaf in jax.tree.leaves((state, after))]
     return all(one == dtype for one in dtypes if jnp.issubdtype(one, jnp.floating))

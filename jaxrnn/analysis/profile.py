@@ -96,7 +96,8 @@ def _children(state: State) -> tuple[list[State], Any]:
 
 def _part_size(child: State) -> int:
     leaves = jax.tree.leaves(child)
-    return sum(leaf.size for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating))
+    inexact = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return sum((2 if jnp.iscomplexobj(leaf) else 1) * leaf.size for leaf in inexact)
 
 
 @compiled_per_cell()

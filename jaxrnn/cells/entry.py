@@ -20,6 +20,7 @@ class CellEntry(NamedTuple):
       parameters: number of parameters as a formula in I (input size) and H (hidden size).
       defaults: the initial values, one line.
       provenance: what the cell was compared with.
+      sizes: small input and hidden sizes that the cell can have, for tests and examples.
     """
 
     make: Callable[[int, int], Cell]
@@ -30,3 +31,4 @@ class CellEntry(NamedTuple):
     parameters: str
     defaults: str
     provenance: str
+    sizes: tuple[int, int] = (2, 3)

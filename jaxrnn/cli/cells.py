@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(format_table(header, rows, left=len(header)))
         return
     entry = choose_cell(arguments.name)
-    cell = entry.make(3, 5)
+    cell = entry.make(*entry.sizes)
     print(f"{arguments.name}: {entry.paper}\n")
     print(textwrap.indent(entry.equations, "  "))
     print(f"\nstructure   {entry.structure}")

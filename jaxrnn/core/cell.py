@@ -16,6 +16,8 @@ class Cell(NamedTuple):
       initial_state: ``(params, batch_shape=()) -> state``.
       step: ``(params, state, x) -> (state, y)``.
       structure: witness of how `step` factorises, or None; make such a cell with `from_structure`.
+      input_ndim: number of feature axes of a float input: 1 for ``(*batch, features)``, more for
+        images and other grids, ``(*batch, *space, channels)``.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -36,6 +38,7 @@ class Cell(NamedTuple):
     initial_state: InitialStateFn
     step: StepFn
     structure: Structure | None = None
+    input_ndim: int = 1
 
     @property
     def parts(self) -> Structure:
@@ -43,13 +46,16 @@ class Cell(NamedTuple):
         return General(self.step) if self.structure is None else self.structure
 
 
-def from_structure(init: InitFn, initial_state: InitialStateFn, structure: Structure) -> Cell:
+def from_structure(
+    init: InitFn, initial_state: InitialStateFn, structure: Structure, *, input_ndim: int = 1
+) -> Cell:
     """Makes a cell whose step is derived from its witness, so that the two cannot disagree.
 
     Args:
       init: ``(key) -> params``.
       initial_state: ``(params, batch_shape=()) -> state``.
       structure: one of `Gated`, `Separable`, `Elementwise`, `Linear`, `General`.
+      input_ndim: number of feature axes of a float input.
 
     Returns:
       The cell.
@@ -67,7 +73,7 @@ def from_structure(init: InitFn, initial_state: InitialStateFn, structure: Struc
       >>> cell.step(cell.init(jax.random.key(0)), jnp.zeros(4), jnp.ones(4))[1].shape
       (4,)
     """
-    return Cell(init, initial_state, structure.step, structure)
+    return Cell(init, initial_state, structure.step, structure, input_ndim)
 
 
 def check_cell_type(cell: Cell, *, by: str) -> None:
@@ -129,4 +135,7 @@ def hoist(cell: Cell, params: Params) -> tuple[Cell, Hoisted]:
         return cell.initial_state(hoisted.params, batch_shape)
 
     hoisted = Hoisted(params, parts.prepare(params))
-    return from_structure(cell.init, initial_state, parts.hoisted()), hoisted
+    hoisted_cell = from_structure(
+        cell.init, initial_state, parts.hoisted(), input_ndim=cell.input_ndim
+    )
+    return hoisted_cell, hoisted

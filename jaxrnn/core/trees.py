@@ -44,18 +44,19 @@ def mask_zero(mask: Array, tree):
     return select(mask, tree, jax.tree.map(jnp.zeros_like, tree))
 
 
-def batch_shape_of(x: Input) -> tuple[int, ...]:
+def batch_shape_of(x: Input, input_ndim: int = 1) -> tuple[int, ...]:
     """Returns the batch axes of one step's input.
 
     Args:
       x: tree whose first leaf is ``(*batch, features)``, or ``(*batch,)`` if it holds integers:
         an integer is a token and has no feature axis.
+      input_ndim: number of feature axes of a float leaf, the cell's ``input_ndim``.
 
     Returns:
       The shape of the batch axes.
     """
     leaf = jax.tree.leaves(x)[0]
-    return leaf.shape if jnp.issubdtype(leaf.dtype, jnp.integer) else leaf.shape[:-1]
+    return leaf.shape if jnp.issubdtype(leaf.dtype, jnp.integer) else leaf.shape[:-input_ndim]
 
 
 def largest(values: Array) -> Array:

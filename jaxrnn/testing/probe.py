@@ -77,7 +77,7 @@ class Probe(NamedTuple):
     @property
     def batch_shape(self) -> tuple[int, ...]:
         """The batch axes."""
-        return batch_shape_of(self.x(0))
+        return batch_shape_of(self.x(0), self.cell.input_ndim)
 
     def x(self, t: int) -> Input:
         """The input of step t."""
@@ -127,7 +127,7 @@ def make_probe(
             "more, time-major (T, *batch, features); the laws cut the sequence into parts"
         )
         raise ValueError(msg)
-    if np.prod(batch_shape_of(jax.tree.map(lambda leaf: leaf[0], xs))) < 2:
+    if np.prod(batch_shape_of(jax.tree.map(lambda leaf: leaf[0], xs), cell.input_ndim)) < 2:
         xs = jax.tree.map(lambda leaf: jnp.stack([leaf, jnp.flip(leaf, 0)], axis=1), xs)
     key = jax.random.key(0) if key is None else key
 

@@ -114,7 +114,7 @@ def pointwise_keeps_units_apart(probe):
     state, x = jax.tree.map(lambda leaf: leaf[first], (probe.state, probe.x(0)))
     weights, vectors = parts.prepare(probe.params)
     a = parts.mix(parts.project(probe.params, x), parts.hidden(state) @ weights)
-    size = weights.shape[0]
+    size = jax.tree.leaves(inexact(state))[0].shape[-1]
 
     def outputs(floats):
         found = inexact(parts.pointwise(vectors, *merge(floats, (state, a))))

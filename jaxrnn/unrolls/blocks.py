@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.core.cell import hoist
+from jaxrnn.core.cell import Cell, hoist
 from jaxrnn.core.checks import check_size
 from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.types import UnrollFn
@@ -15,7 +15,7 @@ from jaxrnn.unrolls.time_blocks import Blocks, cut, uncut
 __all__ = ["checkpointed", "truncated"]
 
 
-def _pad(sequence: Sequence, before: int, after: int) -> Sequence:
+def _pad(cell: Cell, sequence: Sequence, before: int, after: int) -> Sequence:
     """Adds masked steps, which hold the state, at both ends."""
     if before == after == 0:
         return sequence
@@ -25,7 +25,7 @@ def _pad(sequence: Sequence, before: int, after: int) -> Sequence:
 
     mask = sequence.mask
     if mask is None:
-        mask = jnp.ones((sequence.num_steps, *sequence.batch_shape), bool)
+        mask = jnp.ones((sequence.num_steps, *sequence.batch_shape(cell)), bool)
     return jax.tree.map(widen, sequence._replace(mask=mask))
 
 
@@ -103,7 +103,7 @@ def truncated(unroll_fn: UnrollFn, window: int, every: int | None = None) -> Unr
         state = read_state(cell, params, sequence, state, by="truncated")
         num_steps = sequence.num_steps
         # Masked steps before the first make every window equally long: they hold the state.
-        blocks = cut(_pad(sequence, overlap, -num_steps % every), every).whole
+        blocks = cut(_pad(cell, sequence, overlap, -num_steps % every), every).whole
         count = -(-num_steps // every)
         cell, params = hoist(cell, params)
 
@@ -185,7 +185,7 @@ def checkpointed(unroll_fn: UnrollFn, every: int | None = None) -> UnrollFn:
         def take_block(state, block):
             return unroll_fn(cell, params, block.xs, state, mask=block.mask, resets=block.resets)
 
-        blocks = cut(_pad(sequence, 0, -num_steps % size), size).whole
+        blocks = cut(_pad(cell, sequence, 0, -num_steps % size), size).whole
         # Inside a scan the loop itself keeps XLA from merging the recomputation away.
         take_block = jax.checkpoint(take_block, prevent_cse=False)
         state, ys = jax.lax.scan(take_block, state, blocks)

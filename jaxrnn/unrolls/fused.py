@@ -195,7 +195,7 @@ def fused_unroll(
     initial = None if resets is None else jax.tree.leaves(read(None))
     num_steps = sequence.num_steps
     size = (
-        _best_size(num_steps, math.prod(sequence.batch_shape))
+        _best_size(num_steps, math.prod(sequence.batch_shape(cell)))
         if block_size is None
         else min(block_size, num_steps)
     )

@@ -30,10 +30,15 @@ class Sequence(NamedTuple):
         """T."""
         return jax.tree.leaves(self.xs)[0].shape[0]
 
-    @property
-    def batch_shape(self) -> tuple[int, ...]:
-        """The batch axes."""
-        return batch_shape_of(jax.tree.map(lambda leaf: leaf[0], self.xs))
+    def batch_shape(self, cell: Cell) -> tuple[int, ...]:
+        """Returns the batch axes, which end where the cell's features begin."""
+        return _batch_shape(self.xs, cell)
+
+
+def _batch_shape(xs: Input, cell: Cell) -> tuple[int, ...]:
+    """Returns the batch axes of inputs over time."""
+    x = jax.eval_shape(lambda xs: jax.tree.map(lambda leaf: leaf[0], xs), xs)
+    return batch_shape_of(x, cell.input_ndim)
 
 
 def length_mask(seq_lengths: Array, num_steps: int) -> Array:
@@ -71,13 +76,20 @@ def length_mask(seq_lengths: Array, num_steps: int) -> Array:
     return steps < seq_lengths
 
 
-def _check_leaves(xs: Input, by: str) -> None:
+def _check_leaves(cell: Cell, xs: Input, by: str) -> None:
     leaves = jax.tree.leaves(xs)
     if not leaves:
         msg = f"{by}: got xs without arrays; expected a tree of arrays (T, *batch, features)"
         raise ValueError(msg)
     for leaf in leaves:
         tokens = jnp.issubdtype(leaf.dtype, jnp.integer)
+        if not tokens and 2 <= leaf.ndim <= cell.input_ndim:
+            msg = (
+                f"{by}: got xs of shape {leaf.shape}; expected time-major (T, *batch, *space, "
+                f"channels) with {cell.input_ndim} feature axes; add axes of size 1, or make the "
+                "cell for fewer axes of space"
+            )
+            raise ValueError(msg)
         if leaf.ndim < (1 if tokens else 2):
             msg = (
                 f"{by}: got xs of shape {leaf.shape}; expected time-major (T, *batch, features), "
@@ -92,7 +104,7 @@ def _check_leaves(xs: Input, by: str) -> None:
     if lengths[0] == 0:
         msg = f"{by}: got xs of 0 steps; expected at least 1; skip the call for an empty sequence"
         raise ValueError(msg)
-    batches = sorted({batch_shape_of(jax.eval_shape(lambda a: a[0], leaf)) for leaf in leaves})
+    batches = sorted({_batch_shape(leaf, cell) for leaf in leaves})
     if len(batches) > 1:
         msg = (
             f"{by}: got xs leaves with batch axes {batches}; expected the same in all; a float "
@@ -137,9 +149,9 @@ def read_sequence(cell: Cell, xs: Input, mask=None, resets=None, *, by: str) -> 
     """
     check_cell_type(cell, by=by)
     xs = jax.tree.map(jnp.asarray, xs)
-    _check_leaves(xs, by)
+    _check_leaves(cell, xs, by)
     sequence = Sequence(xs, None, None)
-    shape = (sequence.num_steps, *sequence.batch_shape)
+    shape = (sequence.num_steps, *sequence.batch_shape(cell))
     mask = check_flags("mask", mask, shape, by)
     resets = check_flags("resets", resets, shape, by)
     return Sequence(xs if mask is None else mask_zero(mask, xs), mask, resets)
@@ -176,7 +188,7 @@ def read_state(
       TypeError: a step changes the state's dtypes or its structure.
       ValueError: the state's shapes do not fit the batch or the cell.
     """
-    batch_shape = sequence.batch_shape
+    batch_shape = sequence.batch_shape(cell)
 
     def fresh(params):
         return jax.tree.map(jnp.asarray, cell.initial_state(params, batch_shape))
@@ -196,13 +208,13 @@ def read_state(
         state = jax.tree.map(jnp.asarray, state)
         same = jax.tree.structure(state) == jax.tree.structure(initial)
         if same and _shapes(state) != _shapes(initial):
-            raise ValueError(_misfit(by, state, initial, sequence))
+            raise ValueError(_misfit(by, state, initial, batch_shape))
     first = jax.tree.map(lambda leaf: leaf[0], sequence)
-    state = _spread_over_mesh(state, first.xs)
+    state = _spread_over_mesh(state, first.xs, cell)
 
     def advance(state, params, first):
         if first.resets is not None:
-            initial = _spread_over_mesh(fresh(params), first.xs)
+            initial = _spread_over_mesh(fresh(params), first.xs, cell)
             state = select(first.resets, initial, state)
         new = cell.step(params, state, first.xs)[0]
         same = jax.tree.structure(new) == jax.tree.structure(state)
@@ -215,11 +227,11 @@ def read_state(
         except (AttributeError, TypeError, ValueError) as error:
             if jax.tree.structure(state) == jax.tree.structure(initial):
                 raise
-            raise TypeError(_misfit(by, state, initial, sequence)) from error
+            raise TypeError(_misfit(by, state, initial, batch_shape)) from error
         same = jax.tree.structure(after) == jax.tree.structure(state)
         if not same or _shapes(after) != _shapes(state):
             kind = ValueError if same else TypeError
-            raise kind((_misfit if given else _changed)(by, state, after, sequence))
+            raise kind((_misfit if given else _changed)(by, state, after, batch_shape))
         if _dtypes(after) != _dtypes(state):
             msg = (
                 f"{by}: got a state {_describe(state)} that a step turns into {_describe(after)}; "
@@ -234,16 +246,15 @@ def read_state(
     return state
 
 
-def _misfit(by: str, state: State, expected: State, sequence: Sequence) -> str:
+def _misfit(by: str, state: State, expected: State, batch_shape: tuple[int, ...]) -> str:
     return (
         f"{by}: got a state {_describe(state)}; expected {_describe(expected)} for inputs with "
-        f"batch shape {sequence.batch_shape}; make one with "
-        f"cell.initial_state(params, {sequence.batch_shape})"
+        f"batch shape {batch_shape}; make one with cell.initial_state(params, {batch_shape})"
     )
 
 
-def _changed(by: str, state: State, after: State, sequence: Sequence) -> str:
-    del sequence
+def _changed(by: str, state: State, after: State, batch_shape: tuple[int, ...]) -> str:
+    del batch_shape
     return (
         f"{by}: got a cell whose step turns the state {_named(state)} into {_named(after)}; "
         "expected the same tree with the same shapes; return the state from step as it came, "
@@ -276,13 +287,13 @@ def _add_zeros(leaf: Array, zeros: Array) -> Array:
     return leaf + zeros.astype(leaf.dtype)
 
 
-def _spread_over_mesh(state: State, x: Input) -> State:
+def _spread_over_mesh(state: State, x: Input, cell: Cell) -> State:
     """Gives the state's batch axes the sharding of the input's, where there is a mesh."""
     leaf = jax.tree.leaves(x)[0]
     if jax.eval_shape(lambda leaf: leaf, leaf).sharding is None:
         return state
     tokens = jnp.issubdtype(leaf.dtype, jnp.integer)
-    zeros = jnp.zeros_like(leaf if tokens else leaf[..., 0])
+    zeros = jnp.zeros_like(leaf if tokens else leaf[(..., *(0,) * cell.input_ndim)])
     return jax.tree.map(lambda one: _add_zeros(one, spread(zeros, one)), state)
 
 

@@ -84,9 +84,7 @@ def over_blocks(body: Callable, carry, blocks: Blocks, *, reverse: bool = False)
     return carry, Blocks(outputs, last)
 
 
-def prefetching_scan(
-    body: Callable, carry, inputs, *, reverse: bool = False, unroll: int = 1
-):
+def prefetching_scan(body: Callable, carry, inputs, *, reverse: bool = False, unroll: int = 1):
     """Is `jax.lax.scan`, but hands the body a slice that lies in the carry.
 
     XLA on CPU fuses a slice at a running index into the pointwise code behind it, which then is

@@ -70,4 +70,6 @@ def learned_state(cell: Cell) -> Cell:
             lambda leaf: jnp.broadcast_to(leaf, (*batch_shape, *leaf.shape)), params.state
         )
 
-    return from_structure(init, initial_state, cell.parts.over(_cell_params))
+    return from_structure(
+        init, initial_state, cell.parts.over(_cell_params), input_ndim=cell.input_ndim
+    )

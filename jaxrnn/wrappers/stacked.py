@@ -74,4 +74,9 @@ def stacked(*cells: Cell) -> Cell:
             states.append(after)
         return tuple(states), y
 
-    return from_structure(init, initial_state, Separable(project, recur, prepare))
+    return from_structure(
+        init,
+        initial_state,
+        Separable(project, recur, prepare),
+        input_ndim=cells[0].input_ndim,
+    )

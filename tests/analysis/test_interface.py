@@ -188,16 +188,29 @@ def test_a_state_that_cannot_be_differentiated():
             measure(cell, (), jnp.ones((3, 1)))
 
 
-def test_complex_states_are_not_dropped_in_silence():
-    """A complex leaf beside a float one is part of the state: measured, or refused."""
+def test_a_complex_number_is_two_real_ones(x64):
+    """Its real part and its imaginary part are directions of the state like any other."""
 
     def step(params, state, x):
-        state = {"a": 1j * state["a"], "b": 2 * state["b"]}
+        state = {"a": 0.5j * state["a"] + state["b"], "b": 2 * state["b"]}
         return state, x
 
     def initial_state(params, batch=()):
         return {"a": jnp.zeros((*batch, 2), complex), "b": jnp.zeros((*batch, 1))}
 
     cell = jaxrnn.Cell(lambda key: (), initial_state, step)
-    with pytest.raises(TypeError, match="complex"):
-        analysis.jacobians(cell, (), jnp.ones((3, 1)))
+    real, imaginary, other = np.eye(5)[:2], np.eye(5)[2:4], np.eye(5)[4]
+    expected = [*(-0.5 * imaginary + other), *(0.5 * real), 2 * other]
+    found = analysis.jacobians(cell, (), jnp.ones((3, 1)))
+    np.testing.assert_allclose(found, np.broadcast_to(expected, (3, 5, 5)), rtol=1e-15)
+    exponents = analysis.lyapunov_spectrum(cell, (), jnp.ones((40, 1)), warmup=20).exponents
+    np.testing.assert_allclose(exponents, np.log([2, 0.5, 0.5, 0.5, 0.5]), atol=1e-9)
+    profile = analysis.loss_gradient_profile(lambda ys: jnp.sum(ys), cell, (), jnp.ones((3, 1)))
+    assert set(profile.parts) == {"a", "b"}
+
+
+def test_lru_decays_as_its_largest_eigenvalue(x64):
+    cell = jaxrnn.lru(2, 4)
+    params = cell.init(jax.random.key(0))
+    decay = analysis.gradient_decay(cell, params, jnp.ones((30, 2)))
+    np.testing.assert_allclose(decay.rate, np.max(-np.exp(params.nu_log)), rtol=1e-9)

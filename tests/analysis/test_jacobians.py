@@ -10,13 +10,14 @@ from jax.flatten_util import ravel_pytree
 
 import jaxrnn
 from analysis.flows import decay, input_jacobians, jacobians, measure, product, whole
+from cases import BASIC
 from jaxrnn import analysis
 
 INPUT, HIDDEN, STEPS = 2, 3, 6
 DEFAULT = ("lstm", "gru")  # one with two parts of state, one with a matrix per gate
 every_cell = pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.slow] * (n not in DEFAULT)) for n in jaxrnn.CELLS],
+    [pytest.param(n, marks=[pytest.mark.slow] * (n not in DEFAULT)) for n in BASIC],
 )
 
 

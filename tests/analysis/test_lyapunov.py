@@ -9,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 import jaxrnn
 from analysis.flows import DRIVEN, blank, orthogonal
 from analysis.spectra import CASES, SIZE, STEPS, as_input, gaussian, measured, zero_state
+from cases import BASIC
 from jaxrnn import analysis
 from jaxrnn.analysis.flow import read_flow
 from jaxrnn.analysis.lyapunov import mean_error, per_step
@@ -153,10 +154,7 @@ QUICK = ("lstm",)
 
 @pytest.mark.parametrize(
     "name",
-    [
-        name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-        for name in jaxrnn.CELLS
-    ],
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in BASIC],
 )
 def test_log_determinants_and_adjoints(name, x64):
     sums, products = jax.jit(lambda *args: _identities(_perturbed(name)[0], *args))(

@@ -13,11 +13,22 @@ import numpy as np
 import pytest
 
 import jaxrnn
+from cases import space_of
 
 LAYOUTS = Path(__file__).parents[1] / "golden" / "layouts.json"
 INPUT, HIDDEN, BATCH = 3, 4, (2,)
 GATES = {"elman": 1, "irnn": 1, "lstm": 4, "gru": 3, "gru_reset_before": 3}
 every_cell = pytest.mark.parametrize("name", jaxrnn.CELLS)
+
+
+def cell_sizes(name):
+    """The sizes of the golden layout: 3 inputs and 4 units unless the row asks for others."""
+    sizes = jaxrnn.CELLS[name].sizes
+    return (INPUT, HIDDEN) if sizes == jaxrnn.CELLS["lstm"].sizes else sizes
+
+
+def make(name):
+    return jaxrnn.CELLS[name].make(*cell_sizes(name))
 
 
 def described(tree):
@@ -32,11 +43,11 @@ def described(tree):
 
 
 def layout(name):
-    """The layout of a cell with 3 inputs and 4 units, its state and output for a batch of 2."""
-    cell = jaxrnn.CELLS[name].make(INPUT, HIDDEN)
+    """The layout of a cell, its state and output for a batch of 2."""
+    cell = make(name)
     params = jax.eval_shape(cell.init, jax.random.key(0))
     state = jax.eval_shape(lambda params: cell.initial_state(params, BATCH), params)
-    x = jax.ShapeDtypeStruct((*BATCH, INPUT), jnp.float32)
+    x = jax.ShapeDtypeStruct((*BATCH, *space_of(cell), cell_sizes(name)[0]), jnp.float32)
     _, y = jax.eval_shape(cell.step, params, state, x)
     return {"params": described(params), "state": described(state), "output": described(y)}
 
@@ -62,10 +73,9 @@ def test_layout(name):
 
 @every_cell
 def test_init_depends_on_the_key_alone(name):
-    make = jaxrnn.CELLS[name].make
-    first, again = (make(INPUT, HIDDEN).init(jax.random.key(1)) for _ in range(2))
+    first, again = (make(name).init(jax.random.key(1)) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, first, again)
-    other = make(INPUT, HIDDEN).init(jax.random.key(2))
+    other = make(name).init(jax.random.key(2))
     same = jax.tree.map(np.array_equal, first, other)
     assert not all(jax.tree.leaves(same))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(first))

@@ -58,13 +58,13 @@ def test_one_cell_in_full(name, capsys):
 
 
 @pytest.mark.parametrize(
-    "name, near", [("gur", "gru"), ("LSTM", None), ("lstmm", "lstm"), ("", None)]
+    "name, near", [("gru2", "gru"), ("LSTM", None), ("lstmm", "lstm"), ("", None)]
 )
 def test_an_unknown_cell(name, near, capsys):
     assert main(["cells", name]) == 2
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.startswith(f"jaxrnn cells: got unknown cell {name!r}; expected one of elman")
+    assert said.err.startswith(f"jaxrnn cells: got unknown cell {name!r}; expected one of antis")
     assert said.err.count("\n") == 1
     if near:
         assert said.err.endswith(f"did you mean {near!r}?\n")

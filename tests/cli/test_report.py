@@ -67,9 +67,6 @@ def source(directory):
     return path
 
 
-pytestmark = pytest.mark.xdist_group("report")  # one worker makes the reports that tests share
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """One report on a text file, in this process: its directory, its JSON, its page, the file."""

@@ -37,9 +37,6 @@ def read_json(directory):
     return json.loads(text, parse_constant=pytest.fail)
 
 
-pytestmark = pytest.mark.xdist_group("spectrum")  # one worker makes what tests share
-
-
 @pytest.fixture(scope="module")
 def shared():
     """Makes each cell once, so that all runs and the library share what they compile."""

@@ -32,9 +32,9 @@ def test_num_parameters(key):
     assert num_parameters(jax.eval_shape(jaxrnn.gru(3, 5).init, key)) == 3 * 5 * (3 + 5 + 1) + 5
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.zoo])
 def test_hoist_changes_nothing(name, key):
-    cell, xs, _ = CASES[name]
+    cell, xs, *_ = CASES[name]
     params = cell.init(key)
     other, hoisted = hoist(cell, params)
     assert type(other.parts) is type(cell.parts)

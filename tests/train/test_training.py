@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import jaxrnn
+from cases import BASIC
 from jaxrnn import tasks, train
 
 HIDDEN = 12
@@ -31,14 +32,14 @@ def fit(name, task, steps, rate=1e-2, hidden=HIDDEN):
     return train.fit(score(net, task), params, optax.adam(rate), batch_fn, steps=steps)
 
 
-@pytest.mark.parametrize("name", jaxrnn.CELLS)
+@pytest.mark.parametrize("name", BASIC)
 def test_the_loss_falls_on_adding(name):
     losses = fit(name, tasks.adding(length=8, batch_size=32), steps=60).metrics.loss
     assert losses[-10:].mean() < 0.7 * losses[:3].mean()
 
 
 # one cell here, the others in the slow run: compiling is what takes the time
-SOME = [pytest.param(name, marks=[pytest.mark.slow] * (name != "lstm")) for name in jaxrnn.CELLS]
+SOME = [pytest.param(name, marks=[pytest.mark.slow] * (name != "lstm")) for name in BASIC]
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -156,7 +157,7 @@ def test_windows_of_a_stream_are_one_long_run():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", jaxrnn.CELLS)
+@pytest.mark.parametrize("name", BASIC)
 def test_learning_curves_on_adding(name):
     """Over ten steps every cell, the plain ones included, learns to add."""
     task = tasks.adding(length=10, batch_size=64)

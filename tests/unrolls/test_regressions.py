@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 import jaxrnn
+from cases import BASIC
 from jaxrnn import tasks, train
 
 XS = jnp.ones((6, 4, 3))
@@ -18,7 +19,7 @@ def test_the_promised_subpackages_come_with_the_root():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("name", list(jaxrnn.CELLS))
+@pytest.mark.parametrize("name", BASIC)
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_from_the_start(name, dtype):
     makers = {
