@@ -4,6 +4,7 @@ from jaxrnn import analysis as analysis
 from jaxrnn import tasks as tasks
 from jaxrnn import testing as testing
 from jaxrnn import train as train
+from jaxrnn import wrappers as wrappers
 from jaxrnn._version import __version__ as __version__
 from jaxrnn.cells import CELLS as CELLS
 from jaxrnn.cells import CellEntry as CellEntry
@@ -186,4 +187,5 @@ __all__ = [
     "unicornn",
     "unitary",
     "unroll",
+    "wrappers",
 ]
