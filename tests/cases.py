@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 import jaxrnn
 
@@ -11,6 +12,12 @@ INPUT, HIDDEN, STEPS, BATCH = 2, 3, 6, (2,)
 
 
 BASIC = ("elman", "irnn", "lstm", "gru", "gru_reset_before")  # of CELLS: what most tests run on
+
+
+def first_of(names):
+    """Rows of a test: the first name by default, the others, which repeat it, in the slow run."""
+    first, *others = names
+    return [first, *(pytest.param(name, marks=pytest.mark.slow) for name in others)]
 
 
 class Case(NamedTuple):

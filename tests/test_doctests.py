@@ -21,8 +21,13 @@ MODULES = sorted(
 COSTLY = ("analysis", "testing", "train.losses", "train.monitor")
 
 
+# Cells are made and stepped by other tests too; one of these examples is like another.
+FEW = {f"jaxrnn.cells.{part}" for part in ("elman", "lstm", "gru", "ct_rnn", "lru", "entry")}
+
+
 def marked(name):
     slow = name.startswith(tuple(f"jaxrnn.{part}" for part in COSTLY))
+    slow |= name.startswith("jaxrnn.cells.") and name not in FEW
     return pytest.param(name, marks=pytest.mark.slow if slow else ())
 
 

@@ -148,7 +148,7 @@ def make_probe(
     quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     return Probe(
         cell=cell,
-        params=cell.init(key),
+        params=jax.jit(cell.init, compiler_options=quick)(key),
         xs=xs,
         state=None,
         key=key,

@@ -20,8 +20,10 @@ SCRIPTS = {
     "compile_time": [*OWN, "--cells", "elman"],
     "streaming": ["--contenders", "jaxrnn", "--cells", "lstm,gru"],
     "monitor": [],
+    "zoo": ["--cells", "lstm,lru,conv_gru"],
     "spectrum": ["--without-torch", "--memory"],
 }
+QUICK = {"training", "streaming"}  # the others compile for many seconds
 OTHER = {"accelerator", "tables", "common"}
 
 
@@ -43,7 +45,7 @@ def test_every_script_is_tested_here():
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow if name == "spectrum" else ()) for name in SCRIPTS],
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in SCRIPTS],
 )
 def test_a_script_runs(name, monkeypatch, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in RESULTS.iterdir()}

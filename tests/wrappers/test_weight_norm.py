@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
+from cases import first_of
 from jaxrnn.testing import check_cell
 from jaxrnn.unrolls import checkpointed, truncated
 from jaxrnn.wrappers.dropout import dropout
@@ -37,14 +38,14 @@ def make(name):
     return weight_norm(CELLS[name], NAMES.get(name, ("w_ih", "w_hh")))
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", first_of(CELLS))
 def test_it_begins_as_the_cell(name, key, x64):
     inner, cell = CELLS[name], make(name)
     assert type(cell.parts) is (jaxrnn.Separable if name == "leaky" else type(inner.parts))
     assert_close(*(one_step(c, c.init(key)) for c in (cell, inner)))
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "minimal"])
+@pytest.mark.parametrize("name", first_of(["lstm", "gru", "minimal"]))
 def test_equations(name, key, x64):
     """What NumPy makes of it with the matrices g * v / |v|, column by column."""
     cell, xs = make(name), inputs(STEPS, BATCH)
@@ -79,7 +80,7 @@ def test_gradients(key, x64):
     assert_close(jaxrnn.unroll(cell, longer, xs), jaxrnn.unroll(cell, params, xs))
 
 
-@pytest.mark.parametrize("name", ["lstm", "separable", "leaky"])
+@pytest.mark.parametrize("name", first_of(["lstm", "separable", "leaky"]))
 def test_it_is_done_in_no_loop(name, key):
     cell, xs = make(name), inputs(STEPS, BATCH)
     params = cell.init(key)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from cases import leaky
+from cases import first_of, leaky
 from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.testing import check_cell
 from jaxrnn.wrappers.randomness import fold, keep_mask, seed
@@ -46,7 +46,7 @@ def masks(params, rates):
     ]
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru", "minimal"])
+@pytest.mark.parametrize("name", first_of(["lstm", "gru", "minimal"]))
 @pytest.mark.parametrize("training", [False, True])
 def test_equations(name, training, key, x64):
     """What NumPy makes of the equations with the same masks, or with their mean."""
@@ -69,7 +69,7 @@ def test_equations(name, training, key, x64):
     np.testing.assert_allclose(jaxrnn.unroll(cell, params, xs)[1], expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", first_of(CELLS))
 def test_structure(name):
     kind = type(CELLS[name].parts)
     kept = kind in (jaxrnn.Gated, jaxrnn.Elementwise)
