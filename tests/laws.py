@@ -23,7 +23,7 @@ VARIANTS = (
 # they have no rows.
 FLOW_LAWS = ("jacobians_concatenate", "log_determinants_add_up")
 # What a cell can break that keeps the others; of the zoo these run by default, the rest is slow.
-# (Its values and gradients are compared with other implementations by default.)
+# (Its values and gradients on a batch are compared with other implementations by default.)
 FIRST_LAWS = (
     "init_is_deterministic",
     "step_keeps_the_state",
@@ -31,7 +31,6 @@ FIRST_LAWS = (
     "witness_is_the_step",
     "pointwise_keeps_units_apart",
     "combine_is_associative",
-    "batch_is_vmap",
     "padding_never_matters",
 )
 # Parts of what another does.

@@ -1,6 +1,5 @@
 """From how far back the gradient of the parameters comes."""
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -234,19 +233,24 @@ def _untied(cell, params, xs, state, mask, resets):
 
 
 def _flatten(states: State, num_lead: int) -> Array:
-    """Joins leaves ``(*lead, ...)`` to ``(*lead, D)``, in the order of `ravel_pytree`."""
-    leaves = jax.tree.leaves(states)
-    return jnp.concatenate([leaf.reshape(*leaf.shape[:num_lead], -1) for leaf in leaves], axis=-1)
+    """Joins leaves ``(*lead, ...)`` to ``(*lead, D)``, in the order of `Flow`'s flat state."""
+    rows = []
+    for leaf in jax.tree.leaves(states):
+        row = leaf.reshape(*leaf.shape[:num_lead], -1)
+        rows += [row.real, row.imag] if jnp.iscomplexobj(row) else [row]
+    return jnp.concatenate(rows, axis=-1)
 
 
 def _unflatten(flat: Array, like: State) -> State:
     leaves, tree = jax.tree.flatten(like)
-    sizes = [math.prod(leaf.shape[flat.ndim - 1 :]) for leaf in leaves]
-    stops = list(itertools.accumulate(sizes))
-    parts = [
-        flat[..., stop - size : stop].reshape(leaf.shape).astype(leaf.dtype)
-        for leaf, size, stop in zip(leaves, sizes, stops, strict=True)
-    ]
+    parts, start = [], 0
+    for leaf in leaves:
+        size = math.prod(leaf.shape[flat.ndim - 1 :])
+        count = 2 if jnp.iscomplexobj(leaf) else 1
+        rows = [flat[..., start + k * size : start + (k + 1) * size] for k in range(count)]
+        whole = jax.lax.complex(*rows) if count == 2 else rows[0]
+        parts.append(whole.reshape(leaf.shape).astype(leaf.dtype))
+        start += count * size
     return jax.tree.unflatten(tree, parts)
 
 

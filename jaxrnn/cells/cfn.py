@@ -6,15 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cells.entry import CellEntry
-from jaxrnn.cells.gates import (
-    add_to_first,
-    hidden_zeros,
-    init_blocks,
-    initial_vector,
-    recurrent_matrix,
-)
+from jaxrnn.cells.gates import add_to_first, hidden_zeros, initial_vector, recurrent_matrix
 from jaxrnn.cells.input_share import input_share
-from jaxrnn.cells.weights import sized_init
+from jaxrnn.cells.weights import init_blocks, sized_init
 from jaxrnn.core import initializers
 from jaxrnn.core.cell import Cell, from_structure
 from jaxrnn.core.structure import Gated

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cells.entry import CellEntry
+from jaxrnn.cells.gates import initial_vector
 from jaxrnn.cells.input_share import input_share
 from jaxrnn.cells.weights import init_weights, sized_init
 from jaxrnn.core import initializers
@@ -56,10 +57,7 @@ def gru_init(
     k_w, k_b = jax.random.split(key)
     w_ih, w_hh = init_weights(k_w, input_size, hidden_size, gates=3, **options)
     zeros = jnp.zeros(hidden_size, w_hh.dtype)
-    if callable(update_bias):
-        b_z = update_bias(k_b, (hidden_size,), w_hh.dtype)
-    else:
-        b_z = jnp.full_like(zeros, update_bias)
+    b_z = initial_vector(k_b, update_bias, hidden_size, w_hh.dtype)
     b = jnp.concatenate([zeros, b_z, zeros])
     return GRUParams(w_ih, w_hh, b, b_hn=zeros if reset == "after" else None)
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cells.entry import CellEntry
+from jaxrnn.cells.gates import initial_vector
 from jaxrnn.cells.input_share import input_share
 from jaxrnn.cells.weights import init_weights, sized_init
 from jaxrnn.core import initializers
@@ -58,11 +59,8 @@ def lstm_init(key, input_size, hidden_size, *, forget_bias=1.0, **options) -> LS
     k_w, k_b = jax.random.split(key)
     w_ih, w_hh = init_weights(k_w, input_size, hidden_size, gates=4, **options)
     zeros = jnp.zeros(hidden_size, w_hh.dtype)
-    if callable(forget_bias):
-        b_f = forget_bias(k_b, (hidden_size,), w_hh.dtype)
-        b_i = -b_f
-    else:
-        b_f, b_i = jnp.full_like(zeros, forget_bias), zeros
+    b_f = initial_vector(k_b, forget_bias, hidden_size, w_hh.dtype)
+    b_i = -b_f if callable(forget_bias) else zeros
     return LSTMParams(w_ih, w_hh, jnp.concatenate([b_i, b_f, zeros, zeros]))
 
 

@@ -9,39 +9,59 @@ from jaxrnn.core import initializers
 from jaxrnn.core.checks import check_size
 from jaxrnn.core.types import Array, InitFn, Key
 
-__all__ = ["init_weights", "sized_init"]
+__all__ = ["init_blocks", "init_weights", "sized_init"]
 
 
-def init_weights(
+def init_blocks(
     key: Key,
     input_size: int,
     hidden_size: int,
     *,
-    gates: int,
+    inputs: int,
+    recurrent: int,
     init: initializers.Initializer | None = None,
     input_init: initializers.Initializer | None = None,
     dtype=None,
 ) -> tuple[Array, Array]:
-    """Draws the input matrix and the recurrent matrix of a cell.
+    """Draws both matrices of a cell of which some parts see the input alone.
+
+    Args:
+      key: the key.
+      input_size: I.
+      hidden_size: H.
+      inputs: G, the number of blocks of the input matrix.
+      recurrent: R, the number of blocks of the recurrent matrix.
+      init: of the recurrent matrix; orthogonal per block if not given.
+      input_init: of the input matrix; Glorot uniform per block if not given.
+      dtype: of both; JAX's default floating dtype if not given.
+
+    Returns:
+      ``(I, G * H)`` and ``(H, R * H)``.
+    """
+    init = initializers.orthogonal() if init is None else init
+    input_init = initializers.glorot_uniform(inputs) if input_init is None else input_init
+    dtype = initializers.float_dtype(dtype)
+    k_ih, k_hh = jax.random.split(key)
+    w_ih = input_init(k_ih, (input_size, inputs * hidden_size), dtype)
+    return w_ih, init(k_hh, (hidden_size, recurrent * hidden_size), dtype)
+
+
+def init_weights(
+    key: Key, input_size: int, hidden_size: int, *, gates: int, **options
+) -> tuple[Array, Array]:
+    """Draws the input matrix and the recurrent matrix of a cell whose gates all see both.
 
     Args:
       key: the key.
       input_size: I.
       hidden_size: H.
       gates: G, the number of blocks side by side.
-      init: of the recurrent matrix; orthogonal per gate if not given.
-      input_init: of the input matrix; Glorot uniform per gate if not given.
-      dtype: of both; JAX's default floating dtype if not given.
+      **options: `init`, `input_init` and `dtype`, as of `init_blocks`.
 
     Returns:
       ``(I, G * H)`` and ``(H, G * H)``.
     """
-    init = initializers.orthogonal() if init is None else init
-    input_init = initializers.glorot_uniform(gates) if input_init is None else input_init
-    dtype = initializers.float_dtype(dtype)
-    k_ih, k_hh = jax.random.split(key)
-    w_ih = input_init(k_ih, (input_size, gates * hidden_size), dtype)
-    return w_ih, init(k_hh, (hidden_size, gates * hidden_size), dtype)
+    return init_blocks(key, input_size, hidden_size, inputs=gates, recurrent=gates, **options)
 
 
 def sized_init(

@@ -84,6 +84,7 @@ def make(name):
         "elman": lambda: jaxrnn.learned_state(jaxrnn.elman(2, 2)),
         "lstm": lambda: jaxrnn.learned_state(jaxrnn.lstm(2, 2)),
         "separable": lambda: separable(2, 3),
+        "lru": lambda: jaxrnn.lru(2, 3),  # its state is complex
         "stacked": lambda: stacked(jaxrnn.gru(2, 2), jaxrnn.lstm(2, 2)),
     }
     return makes[name](), xs
@@ -111,7 +112,7 @@ def check(found, parts):
     assert np.all(np.isnan(found.cosine[~alive]))
 
 
-SLOW = ("lstm", "nested", "separable", "stacked")
+SLOW = ("lstm", "lru", "nested", "separable", "stacked")
 
 
 @pytest.mark.parametrize(

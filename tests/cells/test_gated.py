@@ -7,7 +7,6 @@ import pytest
 
 import jaxrnn
 from jaxrnn.cells.cfn import cfn
-from jaxrnn.cells.gates import init_blocks
 from jaxrnn.cells.janet import janet
 from jaxrnn.cells.li_gru import li_gru
 from jaxrnn.cells.lstm import LSTMParams, LSTMState, lstm
@@ -17,6 +16,7 @@ from jaxrnn.cells.peephole_lstm import coupled_lstm, peephole_lstm
 from jaxrnn.cells.ran import ran
 from jaxrnn.cells.star import star
 from jaxrnn.cells.ugrnn import UGRNNParams, ugrnn
+from jaxrnn.cells.weights import init_blocks
 
 INPUT, HIDDEN, STEPS = 3, 4, 6
 LSTMS = (peephole_lstm, coupled_lstm)
