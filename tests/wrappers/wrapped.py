@@ -147,7 +147,11 @@ def slopes(run, cell, params, xs, key, **flags):
 
 def stored(run, cell, params, xs):
     """Types and shapes of what a derivative keeps that is no float."""
-    _, back = jax.vjp(lambda params: loss(run, cell, seed(params, KEY, xs.shape[1:-1]), xs), params)
+
+    def of(params, xs):  # of the inputs, too: they may come from a layer below
+        return loss(run, cell, seed(params, KEY, xs.shape[1:-1]), xs)
+
+    _, back = jax.vjp(of, params, xs)
     leaves = jax.tree.leaves(back)
     return {(str(a.dtype), a.shape) for a in leaves if not jnp.issubdtype(a.dtype, jnp.inexact)}
 
@@ -168,7 +172,12 @@ def carried(run, cell, params, xs):
     jaxpr = jax.make_jaxpr(lambda xs: run(cell, keyed, xs))(xs).jaxpr
     loops = [eqn for eqn, _ in equations(jaxpr) if eqn.primitive.name == "scan"]
     assert loops
-    return {str(v.aval.dtype) for eqn in loops for v in eqn.outvars[: eqn.params["num_carry"]]}
+    return {
+        str(outer.aval.dtype)
+        for eqn in loops
+        for outer, inner in zip(eqn.outvars, eqn.params["jaxpr"].jaxpr.outvars, strict=True)
+        if outer.aval.shape == inner.aval.shape  # what is stacked has an axis more
+    }
 
 
 KEY = jax.random.key(3)
