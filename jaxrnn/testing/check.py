@@ -23,9 +23,10 @@ def check_cell(
 
     The laws, in the order in which they are checked (the first that fails is reported; the
     functions of `jaxrnn.testing.LAWS` say what each is): `init_is_deterministic`,
-    `step_keeps_the_state`, `dtypes_flow_through`, `witness_is_the_step`, `combine_is_associative`,
-    `batch_is_vmap`, `unroll_is_the_loop`, `trajectory_is_the_states`, `halves_make_the_whole`,
-    `unrolls_agree`, `padding_never_matters`, `resets_separate`, `no_retrace`,
+    `step_keeps_the_state`, `dtypes_flow_through`, `witness_is_the_step`,
+    `pointwise_keeps_units_apart`, `combine_is_associative`, `batch_is_vmap`, `unroll_is_the_loop`,
+    `trajectory_is_the_states`, `halves_make_the_whole`, `unrolls_agree`, `padding_never_matters`,
+    `resets_separate`, `no_retrace`,
     `gradient_is_finite_difference`, `adjoint_identity`, `jacobians_concatenate`,
     `log_determinants_add_up`. Nearly all are checked in double precision,
     where a difference is an error and not rounding. Most of the time, some ten seconds, is
