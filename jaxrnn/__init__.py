@@ -85,9 +85,13 @@ from jaxrnn.layers import residual as residual
 from jaxrnn.layers import reverse as reverse
 from jaxrnn.layers import seed_dropout as seed_dropout
 from jaxrnn.layers import stack as stack
+from jaxrnn.unrolls import associative_unroll as associative_unroll
 from jaxrnn.unrolls import checkpointed as checkpointed
+from jaxrnn.unrolls import chunked_unroll as chunked_unroll
 from jaxrnn.unrolls import fused_unroll as fused_unroll
 from jaxrnn.unrolls import length_mask as length_mask
+from jaxrnn.unrolls import newton_unroll as newton_unroll
+from jaxrnn.unrolls import newton_unroll_with_info as newton_unroll_with_info
 from jaxrnn.unrolls import trajectory as trajectory
 from jaxrnn.unrolls import truncated as truncated
 from jaxrnn.unrolls import unroll as unroll
@@ -113,12 +117,14 @@ __all__ = [
     "__version__",
     "analysis",
     "antisymmetric",
+    "associative_unroll",
     "bidirectional",
     "br_cell",
     "cayley_rnn",
     "cfc",
     "cfn",
     "checkpointed",
+    "chunked_unroll",
     "clockwork",
     "conv_gru",
     "conv_lstm",
@@ -158,6 +164,8 @@ __all__ = [
     "mut3",
     "nas",
     "nbr_cell",
+    "newton_unroll",
+    "newton_unroll_with_info",
     "peephole_lstm",
     "phased_lstm",
     "projected_lstm",

@@ -1,26 +1,36 @@
 """Which unroll the library would choose."""
 
+import jax
+
 from jaxrnn.core.cell import Cell, check_cell_type
 from jaxrnn.core.checks import unknown_name
-from jaxrnn.core.structure import Gated
+from jaxrnn.core.structure import Gated, Linear
 from jaxrnn.core.types import UnrollFn
+from jaxrnn.unrolls.associative import chunked_unroll
 from jaxrnn.unrolls.fused import fused_unroll
 from jaxrnn.unrolls.scan import unroll
 
 __all__ = ["select_unroll"]
 
 _PLATFORMS = ("cpu", "cuda", "gpu", "rocm", "tpu")
+# The fastest unroll of a `Linear` cell by platform, of those measured by benchmarks/parallel.py;
+# `unroll` where nothing was.
+_LINEAR = {"cpu": chunked_unroll}
 
 
 def select_unroll(cell: Cell, *, platform: str | None = None) -> UnrollFn:
     """Returns the fastest unroll for reverse-mode training that the library has for this cell.
 
-    That is `fused_unroll` for a `Gated` cell, and `unroll` for every other. Measured on CPUs, and
-    on a GPU with LSTMs (``benchmarks/results``): `fused_unroll` is the fastest of the two at most
-    shapes; `unroll` and a textbook scan win at some, by up to two fifths for a small Elman network
-    on one sequence. On a TPU nothing was measured. The choice is public so that it can be looked
-    at, and changed by passing another function: `unroll` where forward mode (`jax.jvp`) is wanted,
-    or the cell closes over what is differentiated.
+    That is `fused_unroll` for a `Gated` cell, `chunked_unroll` for a `Linear` cell on CPU, and
+    `unroll` for every other. Measured on CPUs, and on a GPU with LSTMs (``benchmarks/results``):
+    `fused_unroll` is the fastest of the two at most shapes; `unroll` and a textbook scan win at
+    some, by up to two fifths for a small Elman network on one sequence. On CPU `chunked_unroll`
+    makes one chunk of all steps, since associative scans were slower at every shape, and reads the
+    outputs outside the loop: a small LRU trains several times faster than by `unroll`, a minGRU,
+    which has nothing to read, as fast. Linear cells were not measured on GPUs, and nothing on TPUs.
+    The choice is public so that it can be looked at, and changed by passing another function:
+    `unroll` where forward mode (`jax.jvp`) of a Gated cell is wanted, or the cell closes over what
+    is differentiated.
 
     Args:
       cell: any cell.
@@ -41,4 +51,8 @@ def select_unroll(cell: Cell, *, platform: str | None = None) -> UnrollFn:
     check_cell_type(cell, by="select_unroll")
     if platform is not None and platform not in _PLATFORMS:
         raise unknown_name("platform", platform, _PLATFORMS)
-    return fused_unroll if isinstance(cell.parts, Gated) else unroll
+    if isinstance(cell.parts, Gated):
+        return fused_unroll
+    if isinstance(cell.parts, Linear):
+        return _LINEAR.get(jax.default_backend() if platform is None else platform, unroll)
+    return unroll

@@ -9,7 +9,15 @@ from jaxrnn.core.cell import Cell, check_cell_type
 from jaxrnn.core.trees import batch_shape_of, mask_zero, select, spread
 from jaxrnn.core.types import Array, Input, Params, State
 
-__all__ = ["Sequence", "check_flags", "length_mask", "read_sequence", "read_state"]
+__all__ = [
+    "Sequence",
+    "check_flags",
+    "length_mask",
+    "on_mesh",
+    "read_sequence",
+    "read_state",
+    "spread_over_mesh",
+]
 
 
 class Sequence(NamedTuple):
@@ -210,11 +218,11 @@ def read_state(
         if same and _shapes(state) != _shapes(initial):
             raise ValueError(_misfit(by, state, initial, batch_shape))
     first = jax.tree.map(lambda leaf: leaf[0], sequence)
-    state = _spread_over_mesh(state, first.xs, cell)
+    state = spread_over_mesh(state, first.xs, cell)
 
     def advance(state, params, first):
         if first.resets is not None:
-            initial = _spread_over_mesh(fresh(params), first.xs, cell)
+            initial = spread_over_mesh(fresh(params), first.xs, cell)
             state = select(first.resets, initial, state)
         new = cell.step(params, state, first.xs)[0]
         same = jax.tree.structure(new) == jax.tree.structure(state)
@@ -287,11 +295,26 @@ def _add_zeros(leaf: Array, zeros: Array) -> Array:
     return leaf + zeros.astype(leaf.dtype)
 
 
-def _spread_over_mesh(state: State, x: Input, cell: Cell) -> State:
-    """Gives the state's batch axes the sharding of the input's, where there is a mesh."""
+def on_mesh(x: Input) -> bool:
+    """Says whether arrays carry a sharding or vary over a mesh axis: `shard_map`, explicit mesh."""
     leaf = jax.tree.leaves(x)[0]
-    if jax.eval_shape(lambda leaf: leaf, leaf).sharding is None:
+    return jax.eval_shape(lambda leaf: leaf, leaf).sharding is not None
+
+
+def spread_over_mesh(state: State, x: Input, cell: Cell) -> State:
+    """Gives the state's batch axes the sharding of the input's, where there is a mesh.
+
+    Args:
+      state: tree of arrays ``(*lead, ...)``.
+      x: inputs ``(*lead, features)``, or a tree of such, the integer leaves ``(*lead,)``.
+      cell: the cell whose inputs they are.
+
+    Returns:
+      The tree, its values unchanged.
+    """
+    if not on_mesh(x):
         return state
+    leaf = jax.tree.leaves(x)[0]
     tokens = jnp.issubdtype(leaf.dtype, jnp.integer)
     zeros = jnp.zeros_like(leaf if tokens else leaf[(..., *(0,) * cell.input_ndim)])
     return jax.tree.map(lambda one: _add_zeros(one, spread(zeros, one)), state)
