@@ -13,6 +13,8 @@ from jaxrnn.analysis.anatomy import GateAnatomy as GateAnatomy
 from jaxrnn.analysis.anatomy import gate_anatomy as gate_anatomy
 from jaxrnn.analysis.bounds import Bounds as Bounds
 from jaxrnn.analysis.bounds import bounds as bounds
+from jaxrnn.analysis.certificate import NewtonCertificate as NewtonCertificate
+from jaxrnn.analysis.certificate import newton_certificate as newton_certificate
 from jaxrnn.analysis.contributions import ParameterGradientByLag as ParameterGradientByLag
 from jaxrnn.analysis.contributions import parameter_gradient_by_lag as parameter_gradient_by_lag
 from jaxrnn.analysis.covariant import CovariantLyapunovVectors as CovariantLyapunovVectors
@@ -69,6 +71,7 @@ __all__ = [
     "LagMatrix",
     "LossGradientProfile",
     "LyapunovSpectrum",
+    "NewtonCertificate",
     "ParameterGradientByLag",
     "PointKind",
     "SingularSpectrum",
@@ -95,6 +98,7 @@ __all__ = [
     "loss_gradient_profile",
     "lyapunov_spectrum",
     "mean_field",
+    "newton_certificate",
     "numerical_abscissa",
     "numerical_radius",
     "parameter_gradient_by_lag",
