@@ -20,6 +20,7 @@ SCRIPTS = {
     "compile_time": [*OWN, "--cells", "elman"],
     "streaming": ["--contenders", "jaxrnn", "--cells", "lstm,gru"],
     "monitor": [],
+    "parallel": [],
     "zoo": ["--cells", "lstm,lru,conv_gru"],
     "spectrum": ["--without-torch", "--memory"],
 }
@@ -97,6 +98,9 @@ def test_the_accelerators_script_on_a_cpu(monkeypatch):
         ("scaling", ["--sweeps", "width"], "got --sweeps width; expected some of steps"),
         ("accelerator", ["--precisions", "fp8"], "got fp8; expected some of fp32, tf32"),
         ("accelerator", ["--contenders", "scam"], "got --contenders scam; expected some of scan/1"),
+        ("parallel", ["--contenders", "x"], "got --contenders x; expected some of unroll"),
+        ("parallel", ["--steps", "1e3"], "expected whole numbers, as in --steps 1000"),
+        ("parallel", ["--most", "1"], "got no shape that is small enough; expected one"),
         ("streaming", ["--contenders", "x"], "got --contenders x; expected some of jaxrnn"),
     ],
 )
