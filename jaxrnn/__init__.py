@@ -90,6 +90,8 @@ from jaxrnn.unrolls import checkpointed as checkpointed
 from jaxrnn.unrolls import chunked_unroll as chunked_unroll
 from jaxrnn.unrolls import fused_unroll as fused_unroll
 from jaxrnn.unrolls import length_mask as length_mask
+from jaxrnn.unrolls import newton_unroll as newton_unroll
+from jaxrnn.unrolls import newton_unroll_with_info as newton_unroll_with_info
 from jaxrnn.unrolls import trajectory as trajectory
 from jaxrnn.unrolls import truncated as truncated
 from jaxrnn.unrolls import unroll as unroll
@@ -162,6 +164,8 @@ __all__ = [
     "mut3",
     "nas",
     "nbr_cell",
+    "newton_unroll",
+    "newton_unroll_with_info",
     "peephole_lstm",
     "phased_lstm",
     "projected_lstm",

@@ -69,14 +69,15 @@ class NewtonInfo(NamedTuple):
 
 
 def _read_tolerance(tolerance, epsilon: float) -> float:
-    if tolerance is None:
-        return epsilon**0.75
     floor = 4 * epsilon
+    usual = max(epsilon**0.75, floor)
+    if tolerance is None:
+        return usual
     if not isinstance(tolerance, (int, float)) or not tolerance >= floor:
         msg = (
             f"{_BY}: got tolerance={tolerance}; expected at least {floor:.3g}, four times the "
             "rounding of the state's dtype, which no iteration can pass; leave it out for "
-            f"{epsilon**0.75:.3g}"
+            f"{usual:.3g}"
         )
         raise ValueError(msg)
     return float(tolerance)
@@ -288,7 +289,7 @@ def newton_unroll(
     It pays where an accelerator waits for the steps of a long sequence and the state is small. The
     Jacobians of D x D numbers (`dense`) take ``O(T D^3)`` operations in place of ``O(T D^2)``; a
     cell whose units do not mix (`Elementwise`, diagonal `Linear`) needs k x k numbers a unit, k the
-    number of its state's arrays.
+    number of its state's arrays. A `Linear` cell needs no iterations: `associative_unroll`.
 
     Time is cut into blocks that are solved one after another, so that the Jacobians of a block stay
     below 32 MB for the whole batch; altogether a block takes about four times that.

@@ -65,7 +65,8 @@ Method = Callable[[Steps], Linearization]
 def _columns(function: Callable, at: Array, directions: Array) -> Array:
     """Returns the derivative along each of ``(m, D)`` directions, ``(m, S, *batch, D)``."""
     _, push = jax.linearize(function, at)
-    return jax.vmap(lambda one: push(jnp.broadcast_to(one, at.shape)))(directions)
+    # Zeros of the states give a direction the states' sharding, where there is a mesh.
+    return jax.vmap(lambda one: push(one + jnp.zeros_like(at)))(directions)
 
 
 def dense(steps: Steps) -> Linearization:
@@ -129,9 +130,7 @@ def block_diagonal(steps: Steps) -> Linearization:
     def one_unit(i):
         """Returns the block of one unit, ``(S, *batch, k, k)``."""
         unit = jnp.zeros((k, n), dtype).at[:, i].set(1).reshape(size)
-        columns = jax.vmap(lambda one: push(jnp.broadcast_to(one, steps.before.shape)))(
-            components * unit
-        )
+        columns = jax.vmap(lambda one: push(one + jnp.zeros_like(steps.before)))(components * unit)
         columns = columns.reshape(*columns.shape[:-1], k, n)[..., i]
         return jnp.moveaxis(columns, 0, -1)
 

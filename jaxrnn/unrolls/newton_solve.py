@@ -331,7 +331,7 @@ def make_solver(problem: Problem, settings: Settings, made: Linearization):
         return jax.lax.scan(advance, jnp.zeros_like(b[0]), blocks, reverse=True)[1]
 
     def linear_solve(operands, found, b):
-        states, lost = found.states, ~jnp.all(found.converged)
+        states, lost = found.states, ~jnp.all(found.converged > 0)
 
         def matvec(d):
             before = _shift(states, operands.start)
@@ -339,15 +339,17 @@ def make_solver(problem: Problem, settings: Settings, made: Linearization):
             return d - jax.jvp(after, (before,), (_shift(d, jnp.zeros_like(d[0])),))[1]
 
         def either(at_once, by_step):
-            def run(_, b):
+            # JAX lowers a linear solve by running its equations again, which under `shard_map` it
+            # can do only with those inside another program.
+            @jax.jit
+            def run(operands, states, lost, b):
                 if not parallel:
                     return by_step(operands, states, b)
                 # Products of many Jacobians of a run that does not converge overflow.
-                return _if_needed(
-                    lost, at_once(operands, states, b), lambda: by_step(operands, states, b)
-                )
+                found = at_once(operands, states, b)
+                return _if_needed(lost, found, lambda: by_step(operands, states, b))
 
-            return run
+            return lambda _, b: run(operands, states, lost, b)
 
         return jax.lax.custom_linear_solve(
             matvec, b, either(forward, forward_by_step), either(backward, backward_by_step)
@@ -356,7 +358,7 @@ def make_solver(problem: Problem, settings: Settings, made: Linearization):
     @jax.custom_jvp
     def solve(operands, guess):
         found = _iterate(problem, settings, operands, guess, made.damping)
-        return _handle_failure(problem, settings, operands, found)
+        return _as_floats(_handle_failure(problem, settings, operands, found))
 
     @solve.defjvp
     def solve_jvp(primals, tangents):
@@ -368,7 +370,16 @@ def make_solver(problem: Problem, settings: Settings, made: Linearization):
 
         _, b = jax.jvp(direct, (operands,), (tangents[0],))
         moved = linear_solve(operands, found, b)
-        none = [np.zeros(leaf.shape, jax.dtypes.float0) for leaf in found[1:3]]
-        return found, Solution(moved, *none, jnp.zeros_like(found.residual))
+        return found, Solution(moved, *map(jnp.zeros_like, found[1:]))
 
-    return solve
+    return lambda operands, guess: _from_floats(solve(operands, guess))
+
+
+def _as_floats(found: Solution) -> Solution:
+    """Makes all of it floats: under `shard_map` a custom derivative has no zeros for the others."""
+    return Solution(found.states, *(part.astype(jnp.float32) for part in found[1:]))
+
+
+def _from_floats(found: Solution) -> Solution:
+    _, converged, iterations, residual = map(jax.lax.stop_gradient, found)
+    return Solution(found.states, converged > 0, iterations.astype(jnp.int32), residual)

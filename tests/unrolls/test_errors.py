@@ -12,6 +12,7 @@ from jaxrnn.unrolls import (
     checkpointed,
     fused_unroll,
     length_mask,
+    newton_unroll,
     trajectory,
     truncated,
     unroll,
@@ -28,6 +29,7 @@ UNROLLS = {
     "checkpointed": checkpointed(unroll),
     "trajectory": trajectory,
     "fused_unroll": fused_unroll,
+    "newton_unroll": newton_unroll,
 }
 CALLS = {
     "factory": (TypeError, (jaxrnn.lstm, PARAMS, XS), {}, r"got function .*lstm.*; expected a jaxrnn.Cell; .*lstm\("),

@@ -23,7 +23,6 @@ CELLS = {
     "cornn": jaxrnn.cornn(INPUT, HIDDEN),
     "leaky": leaky(INPUT, HIDDEN),
     "lru": jaxrnn.lru(INPUT, HIDDEN),
-    "mlstm": jaxrnn.mlstm(INPUT, 2),
 }
 METHODS = {
     "damped_diagonal": newton.damped(newton.diagonal, 0.1),

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 import jaxrnn
 from cases import leaky, nested, shifted
-from jaxrnn.unrolls import checkpointed, fused_unroll, truncated, unroll
+from jaxrnn.unrolls import checkpointed, fused_unroll, newton_unroll, truncated, unroll
 
 STEPS, BATCH, INPUT, HIDDEN = 6, 4, 2, 3
 CELLS = {
@@ -26,11 +26,12 @@ UNROLLS = {
     "checkpointed": checkpointed(unroll, 4),
     "truncated": truncated(unroll, 4, 2),
     "fused": functools.partial(fused_unroll, block_size=4),
+    "newton": functools.partial(newton_unroll, block_size=4),
 }
 DEFAULT = [("unroll", "nested", True), ("truncated", "learned", True), ("fused", "gru", True)]
 SLOW = [("unroll", name, True) for name in ("lstm", "leaky", "gru", "learned")]
 SLOW += [("unroll", "nested", False), ("checkpointed", "learned", True)]
-SLOW += [("fused", "learned", True), ("fused", "lstm", False)]
+SLOW += [("fused", "learned", True), ("fused", "lstm", False), ("newton", "nested", True)]
 ROWS = [*DEFAULT, *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)]
 needs_two = pytest.mark.skipif("len(jax.devices()) < 2", reason="needs two devices")
 NUMBERS = np.random.default_rng(0)
