@@ -7,10 +7,15 @@ import pathlib
 import re
 import subprocess
 import sys
+from functools import partial
 
+import jax
+import numpy as np
 import pytest
 
 import jaxrnn
+from jaxrnn.testing import check_cell
+from laws import COSTLY_LAWS
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -76,15 +81,16 @@ def test_the_commands_are_found(name, expected):
 
 @pytest.mark.slow
 def test_the_skeleton_of_the_guide_is_a_cell():
-    from jaxrnn.testing import check_cell
-
     (block,) = python_blocks(ROOT / "CONTRIBUTING.md")
     namespace = {}
     exec(compile(block, "CONTRIBUTING.md", "exec"), namespace)
     entry = namespace["UGRNN_ENTRY"]
-    import jax
-
-    check_cell(entry.make(3, 4), jax.random.normal(jax.random.key(0), (6, 2, 3)))
+    cell, own = entry.make(3, 4), jaxrnn.ugrnn(3, 4)
+    xs = jax.random.normal(jax.random.key(0), (6, 2, 3))
+    check_cell(cell, xs, skip=COSTLY_LAWS)
+    params = cell.init(jax.random.key(1))
+    one, two = (jax.jit(partial(jaxrnn.unroll, c))(params, xs)[1] for c in (cell, own))
+    np.testing.assert_allclose(one, two, rtol=1e-6)
 
 
 def test_every_file_the_readme_names_exists():

@@ -22,10 +22,18 @@ __all__ = [
     "make_flags",
     "make_probe",
     "merge",
+    "plain",
+    "quick_jit",
     "weights",
 ]
 
 MIN_STEPS = 4
+
+
+def quick_jit(function: Callable[..., Any], **options) -> Callable[..., Any]:
+    """Jits what runs once or twice, so that compiling it is nearly all of the time."""
+    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+    return jax.jit(function, compiler_options=quick, **options)
 
 
 class Flags(NamedTuple):
@@ -80,8 +88,8 @@ class Probe(NamedTuple):
         return batch_shape_of(self.x(0), self.cell.input_ndim)
 
     def x(self, t: int) -> Input:
-        """The input of step t."""
-        return jax.tree.map(lambda leaf: leaf[t], self.xs)
+        """The input of step t, in NumPy arrays: cut by JAX every shape would be compiled."""
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[t], self.xs)
 
     def double(self) -> "Probe":
         """This probe in double precision; call it under ``jax.enable_x64(True)``."""
@@ -144,17 +152,15 @@ def make_probe(
         floats, back, out = jax.vjp(outputs, inexact(primals), has_aux=True)
         return out, back(weights(floats))[0]
 
-    # Compiling is nearly all of the time; the laws run each program once or twice.
-    quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
     return Probe(
         cell=cell,
-        params=jax.jit(cell.init, compiler_options=quick)(key),
+        params=quick_jit(cell.init)(key),
         xs=xs,
         state=None,
         key=key,
-        step=jax.jit(cell.step, compiler_options=quick),
-        run=jax.jit(run, static_argnums=0, compiler_options=quick),
-        pull=jax.jit(pull, static_argnums=0, compiler_options=quick),
+        step=quick_jit(cell.step),
+        run=quick_jit(run, static_argnums=0),
+        pull=quick_jit(pull, static_argnums=0),
         unrolls={} if unrolls is None else unrolls,
     )
 
@@ -227,7 +233,8 @@ def inner(one, other) -> Array:
     return sum(jax.tree.leaves(products), jnp.zeros(()))
 
 
-def _plain(leaf) -> np.ndarray:
+def plain(leaf) -> np.ndarray:
+    """Returns the numbers of an array, of a random key its data."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     return np.asarray(leaf)
@@ -246,10 +253,10 @@ def compare(got, expected, what: str, cause: str, *, rtol: float = 1e-8) -> None
     if jax.tree.structure(got) != jax.tree.structure(expected):
         structures = f"{jax.tree.structure(got)}; expected {jax.tree.structure(expected)}"
         raise AssertionError(f"got {what} of structure {structures}; probable cause: {cause}")  # noqa: EM102
-    expected = jax.tree.leaves(jax.tree.map(_plain, expected))
+    expected = jax.tree.leaves(jax.tree.map(plain, expected))
     scale = max((np.max(np.abs(leaf), initial=0) for leaf in expected), default=0)
     for (path, leaf), right in zip(jax.tree.leaves_with_path(got), expected, strict=True):
-        leaf, name = _plain(leaf), what + jax.tree_util.keystr(path)
+        leaf, name = plain(leaf), what + jax.tree_util.keystr(path)
         if leaf.shape != right.shape or leaf.dtype != right.dtype:
             msg = (
                 f"got {name} {leaf.dtype}{list(leaf.shape)}; expected "

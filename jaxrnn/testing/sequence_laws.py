@@ -19,6 +19,8 @@ from jaxrnn.testing.probe import (
     inner,
     make_flags,
     merge,
+    plain,
+    quick_jit,
     weights,
 )
 from jaxrnn.unrolls import checkpointed, fused_unroll, trajectory, truncated, unroll
@@ -41,20 +43,15 @@ __all__ = [
 
 @in_double
 def batch_is_vmap(probe):
-    """A batch gives what `jax.vmap` over its sequences gives."""
-    batched = probe.run(unroll, probe.params, probe.xs, probe.state)
-
-    def one(xs, state):
-        state, ys = unroll(probe.cell, probe.params, xs, state)
-        return state, ys
-
-    each = one
+    """A step of a batch gives what `jax.vmap` of the step gives."""
+    each = probe.cell.step
     for _ in probe.batch_shape:
-        each = jax.vmap(each, in_axes=(1, 0), out_axes=(0, 1))
+        each = jax.vmap(each, in_axes=(None, 0, 0))
+    arguments = probe.params, probe.state, probe.x(0)
     compare(
-        batched,
-        jax.jit(each)(probe.xs, probe.state),
-        "(state, ys) of a batch",
+        probe.step(*arguments),
+        quick_jit(each)(*arguments),
+        "(state, y) of a batch",
         "the step mixes the sequences of a batch, as a mean or a product over axis 0 does; write "
         "it for the last axes (axis=-1)",
     )
@@ -62,21 +59,32 @@ def batch_is_vmap(probe):
 
 def _loop(probe, flags):
     """Runs the cell by calling its step in a Python loop: all states and all outputs."""
-    state, states, ys = probe.state, [probe.state], []
-    initial = probe.cell.initial_state(probe.params, probe.batch_shape)
-    for t in range(probe.num_steps):
-        x = probe.x(t)
+
+    @quick_jit
+    def flagged(params, state, x, flags):
         if flags.resets is not None:
-            state = select(flags.resets[t], initial, state)
+            initial = probe.cell.initial_state(params, probe.batch_shape)
+            state = select(flags.resets, initial, state)
         if flags.mask is not None:
-            x = mask_zero(flags.mask[t], x)
-        new, y = probe.step(probe.params, state, x)
+            x = mask_zero(flags.mask, x)
+        new, y = probe.cell.step(params, state, x)
         if flags.mask is not None:
-            new, y = select(flags.mask[t], new, state), mask_zero(flags.mask[t], y)
-        state = new
+            new, y = select(flags.mask, new, state), mask_zero(flags.mask, y)
+        return new, y
+
+    state, states, ys = probe.state, [probe.state], []
+    for t in range(probe.num_steps):
+        if flags == Flags():
+            state, y = probe.step(probe.params, state, probe.x(t))
+        else:
+            now = jax.tree.map(lambda leaf, t=t: np.asarray(leaf)[t], flags)
+            state, y = flagged(probe.params, state, probe.x(t), now)
         states.append(state)
         ys.append(y)
-    return tuple(jax.tree.map(lambda *leaves: jnp.stack(leaves), *part) for part in (states, ys))
+    return tuple(
+        jax.tree.map(lambda *leaves: np.stack([plain(leaf) for leaf in leaves]), *part)
+        for part in (states, ys)
+    )
 
 
 @in_double
@@ -151,15 +159,21 @@ def library_unrolls(num_steps: int, cell: Cell | None = None) -> dict[str, Unrol
     }
 
 
-def agrees_with_unroll(probe: Probe, name: str, run: UnrollFn, kind: str) -> None:
+def agrees_with_unroll(
+    probe: Probe, name: str, run: UnrollFn, kind: str, *, gradient: bool = True
+) -> None:
     """Raises unless `run` equals `unroll` in value and gradient; `kind` as for `make_flags`."""
     arguments = probe.params, probe.xs, probe.state, make_flags(probe, kind)
-    got, expected = probe.pull(run, *arguments), probe.pull(unroll, *arguments)
     cause = (
         "the step is not a pure function of its arguments, or the unroll is wrong; if the other "
         "laws hold without this one (skip=['unrolls_agree']), it is the unroll"
     )
-    compare(got[0], expected[0], f"(state, ys) of {name} ({kind})", cause)
+    values = f"(state, ys) of {name} ({kind})"
+    if not gradient:
+        compare(probe.run(run, *arguments), probe.run(unroll, *arguments), values, cause)
+        return
+    got, expected = probe.pull(run, *arguments), probe.pull(unroll, *arguments)
+    compare(got[0], expected[0], values, cause)
     compare(got[1], expected[1], f"gradient of {name} ({kind}) ", cause)
 
 
@@ -170,39 +184,43 @@ def unrolls_agree(probe):
         agrees_with_unroll(probe, name, run, "both")
 
 
+def _fill(mask, leaf, number):
+    """Writes a number where the mask is False; in NumPy, for JAX would compile it."""
+    leaf = plain(leaf)
+    where = mask.reshape(mask.shape + (1,) * (leaf.ndim - mask.ndim))
+    return np.where(where, leaf, np.asarray(number).astype(leaf.dtype))
+
+
 @in_double
 def padding_never_matters(probe):
     """Padding holds the state, outputs zeros, and its content reaches no value or gradient."""
     mask = np.array(make_flags(probe, "mask").mask)
     last = (slice(None), *(-1 for _ in probe.batch_shape))
     mask[last] = False  # a sequence of length 0
-    mask = jnp.asarray(mask)
-
-    def fill(leaf, garbage):
-        where = mask.reshape(mask.shape + (1,) * (leaf.ndim - mask.ndim))
-        return jnp.where(where, leaf, jnp.asarray(garbage).astype(leaf.dtype))
 
     def poison(leaf):
         tokens = jnp.issubdtype(leaf.dtype, jnp.integer)
-        return fill(leaf, jnp.iinfo(leaf.dtype).max if tokens else jnp.nan)
+        return _fill(mask, leaf, jnp.iinfo(leaf.dtype).max if tokens else jnp.nan)
 
     cause = (
         "the step or its derivative is not finite at an input of zeros, which stand for padding "
         "(a norm, a logarithm, a division by the input)"
     )
     flags = Flags(mask)
-    ones = jax.tree.map(lambda leaf: fill(leaf, 1), probe.xs)
+    ones = jax.tree.map(lambda leaf: _fill(mask, leaf, 1), probe.xs)
     nans = jax.tree.map(poison, probe.xs)
     expected, slopes = probe.pull(unroll, probe.params, ones, probe.state, flags)
     (after, ys), again = probe.pull(unroll, probe.params, nans, probe.state, flags)
     compare((after, ys), expected, "(state, ys) with NaN in the padding", cause, rtol=1e-12)
     compare(again, slopes, "gradient with NaN in the padding ", cause, rtol=1e-12)
-    zeros = jax.tree.map(lambda leaf: fill(leaf, 0), again["xs"])
+    zeros = jax.tree.map(lambda leaf: _fill(mask, leaf, 0), again["xs"])
     compare(again["xs"], zeros, "gradient of padded inputs", cause, rtol=0)
-    compare(ys, mask_zero(mask, ys), "outputs on padding", cause, rtol=0)
+    silent = jax.tree.map(lambda leaf: _fill(mask, leaf, 0), ys)
+    compare(ys, silent, "outputs on padding", cause, rtol=0)
     initial = probe.cell.initial_state(probe.params, probe.batch_shape)
     fresh, _ = probe.run(unroll, probe.params, nans, None, flags)
-    empty = jax.tree.map(lambda leaf: leaf[last[1:]], ((after, probe.state), (fresh, initial)))
+    held = (after, probe.state), (fresh, initial)
+    empty = jax.tree.map(lambda leaf: plain(leaf)[last[1:]], held)
     for got, first in empty:
         compare(got, first, "state of an empty sequence", "initial_state is not pure", rtol=0)
     _lengths(probe)
@@ -211,15 +229,13 @@ def padding_never_matters(probe):
 def _lengths(probe):
     """A padded sequence ends where the sequence alone ends."""
     half = probe.num_steps // 2
-    mask = jnp.broadcast_to(
-        jnp.arange(probe.num_steps).reshape((-1,) + (1,) * len(probe.batch_shape)) < half,
-        (probe.num_steps, *probe.batch_shape),
-    )
+    mask = np.zeros((probe.num_steps, *probe.batch_shape), bool)
+    mask[:half] = True
     got = probe.run(unroll, probe.params, probe.xs, probe.state, Flags(mask))
     states, ys = _loop(probe, Flags())
     expected = (
         jax.tree.map(lambda leaf: leaf[half], states),
-        mask_zero(mask, ys),
+        jax.tree.map(lambda leaf: _fill(mask, leaf, 0), ys),
     )
     compare(got, expected, "(state, ys) of a padded sequence", "the step is not pure")
 
@@ -228,9 +244,8 @@ def _lengths(probe):
 def resets_separate(probe):
     """Sequences packed end to end with resets give what each gives alone, gradients included."""
     half = probe.num_steps // 2
-    steps = jnp.arange(probe.num_steps).reshape((-1,) + (1,) * len(probe.batch_shape))
-    shape = (probe.num_steps, *probe.batch_shape)
-    resets = jnp.broadcast_to((steps == 0) | (steps == half), shape)
+    resets = np.zeros((probe.num_steps, *probe.batch_shape), bool)
+    resets[0] = resets[half] = True
 
     def separate(cell, params, xs, state, **flags):
         del state, flags
@@ -285,7 +300,7 @@ def gradient_is_finite_difference(probe):
     primals = {"params": probe.params, "xs": probe.xs, "state": probe.state}
     _, slopes = probe.pull(unroll, **primals)
 
-    @jax.jit
+    @quick_jit
     def value(floats, direction, size):
         moved = jax.tree.map(lambda x, v: x + size * v, floats, direction)
         out = inexact(unroll(probe.cell, **merge(moved, primals)))
@@ -295,7 +310,7 @@ def gradient_is_finite_difference(probe):
     floats = inexact(primals)
     for direction in _directions(probe, primals, 3):
         slope = (value(floats, direction, size) - value(floats, direction, -size)) / (2 * size)
-        got = float(inner(slopes, direction))
+        got = float(quick_jit(inner)(slopes, direction))
         scale = sum(np.sum(np.abs(leaf)) for leaf in jax.tree.leaves(slopes))
         require(
             abs(got - slope) <= 1e-6 * (1e-3 + scale),
@@ -312,7 +327,7 @@ def adjoint_identity(probe):
     primals = {"params": probe.params, "xs": probe.xs, "state": probe.state}
     _, slopes = probe.pull(unroll, **primals)
 
-    @jax.jit
+    @quick_jit
     def forward(direction):
         def outputs(floats):
             return inexact(unroll(probe.cell, **merge(floats, primals)))
@@ -321,7 +336,7 @@ def adjoint_identity(probe):
         return inner(weights(out), pushed)
 
     for direction in _directions(probe, primals, 2):
-        got, expected = float(inner(slopes, direction)), float(forward(direction))
+        got, expected = float(quick_jit(inner)(slopes, direction)), float(forward(direction))
         scale = sum(np.sum(np.abs(leaf)) for leaf in jax.tree.leaves(slopes))
         require(
             abs(got - expected) <= 1e-10 * (1e-3 + scale),

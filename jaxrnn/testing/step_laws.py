@@ -2,10 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn.core.structure import Gated, Linear
 from jaxrnn.testing.law import as_given, in_double, require, types
-from jaxrnn.testing.probe import cast, compare, inexact, merge
+from jaxrnn.testing.probe import cast, compare, inexact, merge, quick_jit
 from jaxrnn.unrolls import unroll
 
 __all__ = [
@@ -23,7 +24,7 @@ def init_is_deterministic(probe):
     """The same key gives the same parameters and the same first state."""
     cell = probe.cell
     impure = "init or initial_state reads something besides its arguments, such as a global"
-    again = jax.jit(lambda key: cell.init(key))(probe.key)  # a new function is traced anew
+    again = quick_jit(lambda key: cell.init(key))(probe.key)  # a new function is traced anew
     compare(again, probe.params, "parameters", impure, rtol=0)
     first, again = (cell.initial_state(probe.params, probe.batch_shape) for _ in range(2))
     compare(again, first, "initial_state", impure, rtol=0)
@@ -91,18 +92,22 @@ def dtypes_flow_through(probe):
 def witness_is_the_step(probe):
     """``step == recur(prepare, state, project)`` of the witness."""
     parts = probe.cell.parts
-    z = parts.project(probe.params, probe.x(0))
+
+    @quick_jit
+    def recur(params, state, x):
+        return parts.recur(parts.prepare(params), state, parts.project(params, x))
+
     compare(
-        parts.recur(parts.prepare(probe.params), probe.state, z),
+        recur(probe.params, probe.state, probe.x(0)),
         probe.step(probe.params, probe.state, probe.x(0)),
         "(state, y) of recur(prepare(params), state, project(params, x))",
         "step and structure are written apart; make the cell with jaxrnn.from_structure",
     )
 
 
-def _reached(slope: jax.Array) -> jax.Array:
+def _reached(slope: jax.Array) -> np.ndarray:
     """Says which units of an output a number of an input reaches: ``(units, numbers)``."""
-    return jnp.any(slope.reshape(-1, *slope.shape[-2:]) != 0, axis=0)
+    return np.any(np.asarray(slope).reshape(-1, *slope.shape[-2:]) != 0, axis=0)
 
 
 @in_double
@@ -111,20 +116,26 @@ def pointwise_keeps_units_apart(probe):
     parts = probe.cell.parts
     if not isinstance(parts, Gated):
         return
-    first = (0,) * len(probe.batch_shape)
-    state, x = jax.tree.map(lambda leaf: leaf[first], (probe.state, probe.x(0)))
-    weights, vectors = parts.prepare(probe.params)
-    a = parts.mix(parts.project(probe.params, x), parts.hidden(state) @ weights)
-    size = jax.tree.leaves(inexact(state))[0].shape[-1]
 
-    def outputs(floats):
-        found = inexact(parts.pointwise(vectors, *merge(floats, (state, a))))
-        return [leaf for leaf in jax.tree.leaves(found) if leaf.shape[-1:] == (size,)]
+    @quick_jit
+    def slopes(params, state, x):
+        first = (0,) * len(probe.batch_shape)
+        state, x = jax.tree.map(lambda leaf: leaf[first], (state, x))
+        weights, vectors = parts.prepare(params)
+        a = parts.mix(parts.project(params, x), parts.hidden(state) @ weights)
+        size = jax.tree.leaves(inexact(state))[0].shape[-1]
 
-    for of_state, of_a in jax.jacrev(outputs)(inexact((state, a))):
+        def outputs(floats):
+            found = inexact(parts.pointwise(vectors, *merge(floats, (state, a))))
+            return [leaf for leaf in jax.tree.leaves(found) if leaf.shape[-1:] == (size,)]
+
+        return jax.jacrev(outputs)(inexact((state, a)))
+
+    for of_state, of_a in slopes(probe.params, probe.state, probe.x(0)):
+        size = jax.tree.leaves(of_state)[0].shape[-1]
         of_units = [s for s in jax.tree.leaves(of_state) if s.shape[-2:] == (size, size)]
-        apart = [~jnp.any(_reached(slope) & ~jnp.eye(size, dtype=bool)) for slope in of_units]
-        apart += [jnp.all(jnp.sum(_reached(s), axis=0) <= 1) for s in jax.tree.leaves(of_a)]
+        apart = [not np.any(_reached(slope) & ~np.eye(size, dtype=bool)) for slope in of_units]
+        apart += [np.all(np.sum(_reached(s), axis=0) <= 1) for s in jax.tree.leaves(of_a)]
         require(
             all(apart),
             "a pointwise function in which one number reaches several units",
@@ -139,18 +150,24 @@ def combine_is_associative(probe):
     parts = probe.cell.parts
     if not isinstance(parts, Linear):
         return
-    a, b, c = (parts.coefficients(probe.params, probe.x(t)) for t in range(3))
-    combine = parts.combine
+
+    @quick_jit
+    def both_ways(params, state, xs):
+        a, b, c = (parts.coefficients(params, x) for x in xs)
+        combine, apply = parts.combine, parts.apply
+        maps = combine(combine(a, b), c), combine(a, combine(b, c))
+        return maps, (apply(combine(a, b), state), apply(b, apply(a, state)))
+
+    xs = [probe.x(t) for t in range(3)]
+    maps, states = both_ways(probe.params, probe.state, xs)
     cause = "combine takes its arguments in the other order: the first map is applied first"
     compare(
-        combine(combine(a, b), c),
-        combine(a, combine(b, c)),
+        *maps,
         "combine(combine(a, b), c)",
         "combine is not associative; " + cause,
     )
     compare(
-        parts.apply(combine(a, b), probe.state),
-        parts.apply(b, parts.apply(a, probe.state)),
+        *states,
         "apply(combine(a, b), h)",
         cause,
     )

@@ -14,14 +14,14 @@ OWN = ["--contenders", "fused,textbook"]
 
 SCRIPTS = {
     "training": [*OWN, "--cells", "gru"],
-    "scaling": [*OWN, "--sweeps", "steps,memory"],
+    "scaling": [*OWN, "--sweeps", "memory"],
     "storage": [],
     "unroll_factor": [],
     "compile_time": [*OWN, "--cells", "elman"],
     "streaming": ["--contenders", "jaxrnn", "--cells", "lstm,gru"],
     "monitor": [],
     "parallel": [],
-    "zoo": ["--cells", "lstm,lru,conv_gru"],
+    "zoo": ["--cells", "conv_gru"],
     "spectrum": ["--without-torch", "--memory"],
 }
 QUICK = {"training", "streaming"}  # the others compile for many seconds

@@ -10,6 +10,7 @@ from golden import record
 from golden.make_multiplicative import NAME, Wrapped
 from jaxrnn.testing import check_cell
 from jaxrnn.wrappers.multiplicative import multiplicative
+from laws import COSTLY_LAWS
 from reference import error
 
 
@@ -78,4 +79,4 @@ def test_messages(key):
 @pytest.mark.slow
 def test_every_law():
     cell = multiplicative(jaxrnn.lstm(2, 3), 2)
-    check_cell(cell, jax.random.normal(jax.random.key(0), (4, 2, 2)))
+    check_cell(cell, jax.random.normal(jax.random.key(0), (4, 2, 2)), skip=COSTLY_LAWS)

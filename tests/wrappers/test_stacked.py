@@ -9,6 +9,7 @@ import jaxrnn
 from cases import minimal
 from jaxrnn.testing import check_cell
 from jaxrnn.wrappers import stacked
+from laws import COSTLY_LAWS
 
 CELLS = (jaxrnn.lstm(2, 3), jaxrnn.elman(3, 4))
 
@@ -83,4 +84,4 @@ def test_messages():
 @pytest.mark.slow
 def test_every_law():
     cells = (jaxrnn.learned_state(jaxrnn.gru(2, 3)), minimal(3, 2))
-    check_cell(stacked(*cells), jax.random.normal(jax.random.key(0), (4, 2, 2)))
+    check_cell(stacked(*cells), jax.random.normal(jax.random.key(0), (4, 2, 2)), skip=COSTLY_LAWS)
