@@ -103,7 +103,10 @@ def reference_params(cell, rng, inputs):
     return reference.Params(draw(inputs, gates * 3), draw(3, gates * 3), draw(gates * 3))
 
 
-@pytest.mark.parametrize("chosen", FLAGS)
+@pytest.mark.parametrize(
+    "chosen",
+    ["both", *(pytest.param(one, marks=pytest.mark.slow) for one in FLAGS if one != "both")],
+)
 @every_case
 def test_reference_gradients_equal_finite_differences(name, chosen):
     rng, batch, cell = np.random.default_rng(7), (2,), CASES[name].cell
@@ -189,7 +192,11 @@ def test_step(name, batch):
 
 @pytest.mark.parametrize(
     ("batch", "chosen"),
-    [((), "both"), ((3,), "plain"), ((3,), "mask"), ((3,), "resets"), ((2, 2), "both")],
+    [
+        ((), "both"),
+        ((2, 2), "both"),
+        *(pytest.param((3,), one, marks=pytest.mark.slow) for one in ("plain", "mask", "resets")),
+    ],
     ids=str,
 )
 @every_case
