@@ -2,11 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 
 from analysis.flows import DRIVEN
-from analysis.spectra import as_input, gaussian, zero_state
+from analysis.spectra import as_input, gaussian, many_digits, zero_state
 from jaxrnn import analysis
 from jaxrnn.analysis.parallel import tree_product
 
@@ -49,21 +50,18 @@ def test_the_spectrum_in_both_precisions():
     for dtype in ("float64", "float32"):
         with jax.enable_x64(dtype == "float64"):
             params, _ = zero_state(4, dtype)
-            for method in ("sweeps", "parallel"):
-                found[dtype, method] = jax.tree.map(
-                    np.asarray,
-                    analysis.singular_spectrum(
-                        DRIVEN, params, as_input(draw, dtype), method=method
-                    ),
-                )
-    want = found["float64", "sweeps"].log_singular_values
-    np.testing.assert_allclose(
-        found["float64", "parallel"].log_singular_values, want, rtol=0, atol=1e-10
-    )
-    single = found["float32", "parallel"]
+            args = DRIVEN, params, as_input(draw, dtype)
+            found[dtype] = jax.tree.map(
+                np.asarray, analysis.singular_spectrum(*args, method="parallel")
+            )
+    want, matrix = many_digits(draw)
+    np.testing.assert_allclose(found["float64"].log_singular_values, want, rtol=0, atol=1e-10)
+    single = found["float32"]
     error = np.abs(single.log_singular_values - want)
     assert np.all(error[single.reliable] < 1e-3)
     np.testing.assert_array_equal(single.reliable, want > want[0] - 87)
-    for side in ("left", "right"):
-        a, b = (getattr(found["float64", method], side) for method in ("sweeps", "parallel"))
+    with mpmath.workdps(420):
+        u, _, v_rows = mpmath.svd_r(mpmath.matrix(matrix.tolist()))
+    sides = (np.array(side.tolist(), float).reshape(4, 4) for side in (u, v_rows.T))
+    for a, b in zip(sides, (found["float64"].left, found["float64"].right), strict=True):
         np.testing.assert_allclose(np.abs(np.sum(a * b, axis=0)), 1, rtol=1e-9)

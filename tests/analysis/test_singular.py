@@ -1,5 +1,7 @@
 """Exact singular values of long products, against closed forms and 420-digit arithmetic."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -80,8 +82,7 @@ def test_the_vectors(dtype):
         assert np.all(signs > 0)  # J v = s u, not -s u
 
 
-@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
-def test_qr_exponents_are_no_singular_values(dtype):
+def test_qr_exponents_are_no_singular_values(dtype="float64"):
     """What tools report as such, T times the exponents of one forward sweep, is off by nats."""
     errors = []
     for name in ("gaussian", "gaussian, transposed", "gaussian, turned"):
@@ -112,12 +113,11 @@ def test_other_methods(method, dtype):
         assert wrong > 0  # the range of a float32 matrix, or of float64's digits, has been left
 
 
-@every_dtype
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["sweeps", "dense", "parallel"])
-def test_a_product_of_no_steps_is_the_identity(method, dtype, x64):
-    params, _ = zero_state(2, dtype)
-    xs = jnp.zeros((3, 4), dtype)
+def test_a_product_of_no_steps_is_the_identity(method):
+    params, _ = zero_state(2, "float32")
+    xs = np.zeros((3, 4), np.float32)
     found = singular(DRIVEN, params, xs, start=2, stop=2, method=method)
     np.testing.assert_array_equal(found.log_singular_values, 0)
     assert np.all(found.reliable)
@@ -130,11 +130,11 @@ def test_start_and_stop(x64):
     params, _ = zero_state(2, float)
     parts = [
         singular(DRIVEN, params, as_input(draw, float), start=a, stop=b).log_singular_values
-        for a, b in ((0, 4), (4, 9), (0, 9))
+        for a, b in ((0, 4), (4, 9))
     ]
-    for (a, b), part in zip(((0, 4), (4, 9), (0, 9)), parts, strict=True):
+    for (a, b), part in zip(((0, 4), (4, 9)), parts, strict=True):
         np.testing.assert_allclose(part, many_digits(draw[a:b])[0], rtol=0, atol=1e-13)
-    assert abs(np.sum(parts[0]) + np.sum(parts[1]) - np.sum(parts[2])) < 1e-13
+    assert abs(np.sum(parts) - np.sum(np.linalg.slogdet(draw)[1])) < 1e-13
 
 
 @pytest.mark.slow
@@ -154,13 +154,18 @@ def test_few_of_many(x64):
     assert np.all(found.reliable)
 
 
+@functools.cache
+def _long(num_steps):
+    draw = gaussian(num_steps, seed=num_steps)
+    return draw, many_digits(draw)[0]
+
+
 @pytest.mark.slow
 @every_dtype
 @pytest.mark.parametrize("num_steps", [256, 480])
 def test_long_products(num_steps, dtype):
     with jax.enable_x64(dtype == "float64"):
-        draw = gaussian(num_steps, seed=num_steps)
-        want, _ = many_digits(draw)
+        draw, want = _long(num_steps)
         params, _ = zero_state(SIZE, dtype)
         found = singular(DRIVEN, params, as_input(draw, dtype))
         floor = 1e-6 if dtype == "float64" else 1e-5 * num_steps
@@ -171,19 +176,19 @@ def test_long_products(num_steps, dtype):
         inside(found, want, np.where(lost, np.inf, floor))
         assert np.all(found.reliable)
         assert want[0] - want[-1] > (397 if num_steps == 256 else 790) * 0.9
-        if num_steps == 480:
+        if (num_steps, dtype) == (480, "float32"):
             few = singular(DRIVEN, params, as_input(draw, dtype), k=3)
             inside(few, want[:3], floor)
-        qr_only = lyapunov(DRIVEN, params, as_input(draw, dtype)).exponents * num_steps
-        assert np.max(np.abs(qr_only - want)) > 1
+            qr_only = lyapunov(DRIVEN, params, as_input(draw, dtype), qr_every=1).exponents
+            assert np.max(np.abs(qr_only * num_steps - want)) > 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "k"), [("sweeps", None), ("sweeps", 3), ("parallel", None)])
 def test_the_bound_holds(x64, method, k):
     """Float32's error is known from float64, whose own is a thousandth of the bound."""
-    draw = gaussian(STEPS, 300, seed=8)
-    want = singular(DRIVEN, *_batch_arguments(draw, "float64")).log_singular_values[:, :k]
+    draw, want = _many()
+    want = want[:, :k]
     found = singular(DRIVEN, *_batch_arguments(draw, "float32"), method=method, k=k)
     error = np.abs(np.asarray(found.log_singular_values, float) - want)
     assert np.all(error <= found.error_bound)
@@ -198,13 +203,22 @@ def test_the_bound_holds(x64, method, k):
         assert not np.any(found.reliable[want < want[:, :1] - 89])
 
 
+@functools.cache
+def _many():
+    draw = gaussian(STEPS, 150, seed=8)
+    found = singular(DRIVEN, *_batch_arguments(draw, "float64"))
+    return draw, np.asarray(found.log_singular_values)
+
+
 def _batch_arguments(draw, dtype):
     params, state = zero_state(draw.shape[-1], dtype, *draw.shape[1:-2])
     return params, as_input(draw, dtype), state
 
 
-def _trained_lstm(key):
+@functools.cache
+def _trained_lstm():
     """An LSTM of 8 units after 40 steps of learning to sum its inputs, float64."""
+    key = jax.random.key(0)
     cell = jaxrnn.lstm(2, 8)
     readout = jax.random.normal(key, (8,)) / 3
     xs = jax.random.normal(key, (20, 16, 2))
@@ -226,8 +240,8 @@ def _trained_lstm(key):
 
 @pytest.mark.slow
 @every_dtype
-def test_a_trained_lstm(dtype, key, x64):
-    cell, params = _trained_lstm(key)
+def test_a_trained_lstm(dtype, x64):
+    cell, params = _trained_lstm()
     xs = jax.random.normal(jax.random.key(1), (64, 2), dtype)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
     found = singular(cell, params, xs)
@@ -237,10 +251,12 @@ def test_a_trained_lstm(dtype, key, x64):
     want, _ = many_digits(steps)
     assert want[0] - want[-1] > 50
     inside(found, want, 1e-6 if dtype == "float64" else 1e-5 * 64)
-    few = singular(cell, params, xs, k=4)
-    inside(few, want[:4], 1e-6 if dtype == "float64" else 1e-5 * 64)
-    qr_only = lyapunov(cell, params, xs).exponents * 64
-    assert np.max(np.abs(qr_only - want)) > 1
+    if dtype == "float64":
+        qr_only = lyapunov(cell, params, xs, qr_every=1).exponents * 64
+        assert np.max(np.abs(qr_only - want)) > 1
+    else:
+        few = singular(cell, params, xs, k=4)
+        inside(few, want[:4], 1e-5 * 64)
 
 
 @pytest.mark.slow

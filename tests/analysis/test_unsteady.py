@@ -20,6 +20,7 @@ def network(size):
     return cell, params._replace(w_hh=0.98 * params.w_hh, w_ih=w_ih)
 
 
+@pytest.mark.slow
 def test_one_unit():
     cell = jaxrnn.elman(1, 1)
     params = cell.init(jax.random.key(0))
@@ -32,6 +33,7 @@ def test_one_unit():
     assert bool(product.reliable.all() & spectrum.reliable.all())
 
 
+@pytest.mark.slow
 def test_a_driven_end_in_single_precision():
     cell, params = network(6)
     found = analysis.singular_spectrum(cell, params, XS, start=100)
@@ -45,21 +47,28 @@ def test_a_driven_end_in_single_precision():
     assert exact[-1] < -400
 
 
+# After the padding the steps part by 3.9 nats each, which needs an interval of 1 in float32.
+RATES = np.array([0.1, -0.9, -3.8])
+STEEP = (np.diag(np.exp(RATES)) + 0.01 * np.triu(np.ones((3, 3)), 1)).astype(np.float32)
+PADDED = np.arange(300) >= 100
+
+
 def test_padding_at_the_beginning_is_no_evidence():
-    """The other steps part by 3.9 nats each, which needs an interval of 1 in float32."""
-    w = jnp.diag(jnp.exp(jnp.array([0.1, -0.9, -3.8]))) + 0.01 * jnp.triu(jnp.ones((3, 3)), 1)
-    mask = jnp.arange(300) >= 100
-    found = analysis.lyapunov_spectrum(LINEAR, w, blank(300), jnp.zeros(3), mask=mask)
-    want = np.array([0.1, -0.9, -3.8]) * 200 / 300
+    found = analysis.lyapunov_spectrum(LINEAR, STEEP, blank(300), np.zeros(3, "f"), mask=PADDED)
+    want = RATES * 200 / 300
     np.testing.assert_allclose(found.exponents, want, atol=0.01)
     assert found.qr_every == 1
     assert bool(found.reliable.all())
     np.testing.assert_allclose(found.history[:99], 0, atol=1e-6)
-    values = analysis.singular_spectrum(LINEAR, w, blank(300), jnp.zeros(3), mask=mask)
-    np.testing.assert_allclose(values.log_singular_values, 300 * want, atol=0.5)
 
 
-@pytest.mark.parametrize("qr_every", [32, 48])
+@pytest.mark.slow
+def test_padding_at_the_beginning_of_a_product():
+    values = analysis.singular_spectrum(LINEAR, STEEP, blank(300), np.zeros(3, "f"), mask=PADDED)
+    np.testing.assert_allclose(values.log_singular_values, 200 * RATES, atol=0.5)
+
+
+@pytest.mark.parametrize("qr_every", [48, pytest.param(32, marks=pytest.mark.slow)])
 def test_underflow_is_not_death(qr_every):
     """Over 48 steps the slowest direction shrinks by 144 nats: below the range of float32."""
     w = jnp.diag(jnp.array([0.2, 0.15, 0.1, 0.05])) + 0.02 * jnp.eye(4, k=1)
