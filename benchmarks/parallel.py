@@ -2,7 +2,8 @@
 
 `unroll` (the sequential scan), `associative_unroll`, `chunked_unroll` with its own choice of a
 chunk's size (chunked) and with several (chunked/32 is 32 steps a chunk, chunked/all one chunk), and
-`jax.lax.associative_scan` over the cell's maps as one would write it without a library (naive). All
+`jax.lax.associative_scan` over the cell's maps as one would write it without a library (naive); for
+any cell `newton_unroll` by its default method (newton), and for Gated cells `fused_unroll`. All
 lengths, sizes and batches in turn: training (gradients of parameters and inputs) and outputs alone,
 compared with the textbook scan before anything is timed.
 
@@ -18,7 +19,14 @@ import functools
 import jax
 from common import make_parser, measure, parse
 
-from jaxrnn import Linear, associative_unroll, chunked_unroll, unroll
+from jaxrnn import (
+    Linear,
+    associative_unroll,
+    chunked_unroll,
+    fused_unroll,
+    newton_unroll,
+    unroll,
+)
 from jaxrnn.bench import MODES, Case, Contender, Unavailable, unroll_contender
 
 SIZES = (16, 32, 128, 512)
@@ -64,7 +72,11 @@ def linear_contender(name, run):
 def all_contenders():
     """All rows there can be; `unroll` first, which the others are compared with."""
     found = {"unroll": unroll_contender("unroll", unroll)}
-    return found | {name: linear_contender(name, run) for name, run in LINEAR.items()}
+    found |= {name: linear_contender(name, run) for name, run in LINEAR.items()}
+    return found | {
+        "newton": unroll_contender("newton", newton_unroll),
+        "fused": unroll_contender("fused", fused_unroll, gated=True),
+    }
 
 
 def show_fastest(data):
@@ -93,7 +105,8 @@ def main(arguments=None):
     if not set(names) <= set(every):
         parser.error(f"got --contenders {options.contenders}; expected some of {', '.join(every)}")
     if options.quick:
-        options.steps, options.hidden, options.batch, names = "40", "4", "2", list(every)[:4]
+        options.steps, options.hidden, options.batch = "40", "4", "2"
+        names = [*list(every)[:4], "newton"]
     try:
         steps, hidden, batch = (
             [int(n) for n in words.split(",")]

@@ -22,6 +22,7 @@ from jaxrnn import analysis, tasks, train
 
 DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
 ROUND = 50  # steps between two looks at the loss
+RATES = (1e-2, 1e-3)  # of Adam, the next where the last did not do
 
 
 def space_of(cell):
@@ -71,8 +72,21 @@ class Learnt(Exception):
     """Ends the training."""
 
 
-def learn(name, *, length, hidden, most, rate=1e-2):
-    """Steps of Adam until the loss is half the baseline; None if `most` do not suffice."""
+def learn(name, *, length, hidden, most):
+    """Steps of Adam until the loss is half the baseline; None if `most` do not suffice.
+
+    At the first rate of RATES that does; if none does, the one that ends lowest.
+    """
+    tried = []
+    for rate in RATES:
+        tried.append(learn_at(name, rate, length=length, hidden=hidden, most=most))
+        if tried[-1]["steps"] is not None:
+            return tried[-1]
+    return min(tried, key=lambda found: found["loss"])
+
+
+def learn_at(name, rate, *, length, hidden, most):
+    """What `learn` returns, at one rate of learning."""
     task = tasks.adding(length=length, batch_size=32)
     init, apply = network(jaxrnn.CELLS[name].make(2, hidden))
 
@@ -97,7 +111,7 @@ def learn(name, *, length, hidden, most, rate=1e-2):
             chunk=ROUND,
             on_chunk=look,
         )
-    return {**found, "baseline": baseline}
+    return {**found, "baseline": baseline, "rate": rate}
 
 
 def table(data):
@@ -109,22 +123,26 @@ def table(data):
         f"Untrained cells with {size} units, made by `CELLS[name].make(2, {size})`, on inputs of "
         f"normal noise: the rate at which gradients decay (`jaxrnn.analysis.gradient_decay`, "
         f"{data['settings']['steps']} steps, median of four sequences), the number of steps after "
-        "which half is left, and the steps of Adam (rate 0.01) until the loss on the adding "
-        f"problem over {length} steps "
-        "is half of that without memory. One seed; what a cell does at first says little about "
-        "what it learns to do. Written by `python benchmarks/zoo.py`.",
+        "which half is left, and the steps of Adam until the loss on the adding "
+        f"problem over {length} steps is half of that without memory, with the rate of learning "
+        f"({RATES[0]}, or {RATES[1]} where that does not do). One seed; what a cell does at first "
+        "says little about what it learns to do. Where it does not get there, the lowest loss as "
+        "a part of that without memory: `lru` and `s5` are linear from input to output, "
+        "and the adding problem multiplies. Written by `python benchmarks/zoo.py`.",
         "",
         "![Rates of decay of all cells](zoo.png)",
         "",
-        "| cell | nats per step | half-life in steps | steps to learn |",
-        "|---|---:|---:|---:|",
+        "| cell | nats per step | half-life in steps | steps to learn | rate |",
+        "|---|---:|---:|---:|---:|",
     ]
     for name, row in by_memory(data):
         rate = row["memory"]["rate"]
         half = "-" if not rate < 0 else f"{math.log(2) / -rate:.3g}"
-        learnt = row["learning"]["steps"]
-        said = f"not in {data['settings']['most']}" if learnt is None else str(learnt)
-        lines.append(f"| `{name}` | {rate:+.4f} | {half} | {said} |")
+        learning = row["learning"]
+        part = learning["loss"] / learning["baseline"]
+        missed = f"not in {data['settings']['most']} ({part:.0%})"
+        said = missed if learning["steps"] is None else str(learning["steps"])
+        lines.append(f"| `{name}` | {rate:+.4f} | {half} | {said} | {learning['rate']} |")
     return "\n".join(lines) + "\n"
 
 
@@ -140,8 +158,14 @@ def draw(data):
     figure, (axes,) = new_axes(1, height=0.19 * len(rows) + 1.2, width=7)
     rates = [row["memory"]["rate"] for _, row in rows]
     places = range(len(rows))
-    axes.barh(places, rates, color=["C3" if rate > 0 else "C0" for rate in rates])
+    lowest = 3 * min((rate for rate in rates if math.isfinite(rate)), default=-1)
+    shown = [max(rate, lowest) for rate in rates]
+    axes.barh(places, shown, color=["C3" if rate > 0 else "C0" for rate in rates])
+    for place, rate in enumerate(rates):
+        if not math.isfinite(rate):
+            axes.text(lowest, place, " exactly 0", fontsize=6, color="white", va="center")
     axes.set_yticks(places, [name for name, _ in rows], fontsize=7)
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xscale("symlog", linthresh=0.01)
     axes.axvline(0, color="0.3", linewidth=1)

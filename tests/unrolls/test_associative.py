@@ -40,7 +40,7 @@ UNROLLS = {
 # in the slow run.
 ROWS = [
     ("lru", "both", (2,), ("associative",)),
-    ("mlstm", "both", (), ("chunked",)),
+    pytest.param("mlstm", "both", (), ("chunked",), marks=SLOW),
     ("rotating", "plain", (2, 1), ("sequential",)),
     *(
         pytest.param(name, kind, batch, ("associative", "chunked"), marks=SLOW)
@@ -386,6 +386,7 @@ def test_what_is_differentiated_may_be_closed_over_outside_the_scan():
 def test_what_the_library_chooses():
     for name in ("lru", "mlstm"):
         assert jaxrnn.select_unroll(CELLS[name], platform="cpu") is chunked_unroll
-        for platform in ("gpu", "tpu"):  # nothing was measured there
-            assert jaxrnn.select_unroll(CELLS[name], platform=platform) is unroll
+        assert jaxrnn.select_unroll(CELLS[name], platform="tpu") is unroll  # not measured there
+    assert jaxrnn.select_unroll(CELLS["lru"], platform="gpu") is associative_unroll
+    assert jaxrnn.select_unroll(CELLS["mlstm"], platform="gpu") is unroll  # nor this
     assert jaxrnn.select_unroll(jaxrnn.qrnn(2, 3, window=2), platform="cpu") is unroll

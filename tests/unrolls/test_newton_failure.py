@@ -15,6 +15,13 @@ from jaxrnn.unrolls import newton
 CELL = jaxrnn.elman(2, 16)
 
 
+@pytest.fixture(autouse=True)
+def _in_full_precision():
+    """Chaos makes of the tensor cores' rounding other runs, on the GPUs that have them."""
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
 def chaotic(gain=3.0, steps=80, batch=(), size=16):
     """A random network of this gain, and weak inputs."""
     cell = CELL if size == 16 else jaxrnn.elman(2, size)
