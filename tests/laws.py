@@ -34,8 +34,8 @@ FIRST_LAWS = (
 )
 # These count steps in integers, and the spectrum rejects that.
 COUNTERS = ("clockwork", "phased_lstm")
-# Parts of what another does.
-SELDOM = ("truncated", "unroll_factor", "checkpointed_fused")
+# Parts of what another does, or tested elsewhere (tests/unrolls/test_associative.py).
+SELDOM = ("truncated", "unroll_factor", "checkpointed_fused", "associative", "chunked")
 # One unroll of every kind; of the zoo these alone, for the others are the same code. Those that
 # take any cell have a derivative of their own for none: of the zoo their values are compared.
 EACH_KIND = ("fused", "fused_outputs", "truncated_every", "checkpointed")

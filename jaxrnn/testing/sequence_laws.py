@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.core.cell import Cell
-from jaxrnn.core.structure import Gated
+from jaxrnn.core.structure import Gated, Linear
 from jaxrnn.core.trees import mask_zero, select
 from jaxrnn.core.types import UnrollFn
 from jaxrnn.testing.law import as_given, in_double, require
@@ -23,7 +23,15 @@ from jaxrnn.testing.probe import (
     quick_jit,
     weights,
 )
-from jaxrnn.unrolls import checkpointed, fused_unroll, trajectory, truncated, unroll
+from jaxrnn.unrolls import (
+    associative_unroll,
+    checkpointed,
+    chunked_unroll,
+    fused_unroll,
+    trajectory,
+    truncated,
+    unroll,
+)
 
 __all__ = [
     "adjoint_identity",
@@ -149,8 +157,13 @@ def library_unrolls(num_steps: int, cell: Cell | None = None) -> dict[str, Unrol
         "fused_outputs": functools.partial(fused_unroll, block_size=3, storage="outputs"),
         "checkpointed_fused": checkpointed(fused_unroll, 4),
     }
+    linear = {
+        "associative": associative_unroll,
+        "chunked": functools.partial(chunked_unroll, chunk_size=4),
+    }
     return {
         **(gated if cell is None or isinstance(cell.parts, Gated) else {}),
+        **(linear if cell is None or isinstance(cell.parts, Linear) else {}),
         "unroll_factor": functools.partial(unroll, unroll_factor=2),
         "truncated": truncated(unroll, num_steps),
         "truncated_every": truncated(unroll, 3 * third, third),
