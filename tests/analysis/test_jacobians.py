@@ -1,5 +1,6 @@
 """Jacobians and their products against JAX's own differentiation of plain unrolls, any cell."""
 
+import functools
 import itertools
 
 import jax
@@ -10,15 +11,10 @@ from jax.flatten_util import ravel_pytree
 
 import jaxrnn
 from analysis.flows import decay, input_jacobians, jacobians, measure, product, whole
-from cases import BASIC
+from cases import first_of
 from jaxrnn import analysis
 
 INPUT, HIDDEN, STEPS = 2, 3, 6
-DEFAULT = ("lstm", "gru")  # one with two parts of state, one with a matrix per gate
-every_cell = pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.slow] * (n not in DEFAULT)) for n in BASIC],
-)
 
 
 def problem(name, *batch, steps=STEPS):
@@ -52,7 +48,7 @@ def by_autodiff(cell, params, xs, state):
     return steps, inputs, jax.jacrev(lambda flat: run(flat)[0])(flat)
 
 
-@every_cell
+@pytest.mark.parametrize("name", first_of(["lstm", "gru", "gru_reset_before", "irnn"]))
 def test_every_cell_agrees_with_autodiff(x64, name):
     cell, params, xs, state = problem(name)
     step, inputs, total = jax.jit(lambda *a: by_autodiff(cell, *a))(params, xs, state)
@@ -82,68 +78,63 @@ def test_forward_and_reverse_products_are_adjoint(x64):
     np.testing.assert_allclose(u @ forward, pulled, rtol=0, atol=1e-12 * scale)
 
 
-@pytest.mark.parametrize("batch", [pytest.param((3,), marks=pytest.mark.slow), (2, 2)])
-def test_a_batch_is_its_sequences(x64, batch):
+MEASURES = (
+    analysis.jacobians,
+    analysis.input_jacobians,
+    analysis.jacobian_product,
+    analysis.gradient_decay,
+)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def everything(cell, params, xs, state=None, mask=None, resets=None):
+    """The four measurements, compiled together."""
+    return tuple(f(cell, params, xs, state, mask=mask, resets=resets) for f in MEASURES)
+
+
+def test_a_batch_is_its_sequences(x64, batch=(2, 2)):
     cell, params, xs, state = problem("elman", *batch)
     mask = np.ones((STEPS, *batch), bool)
     mask[4:, -1] = False
     resets = np.zeros((STEPS, *batch), bool)
     resets[2, 0] = True
-    flags = {"mask": jnp.asarray(mask), "resets": jnp.asarray(resets)}
-    args = (xs, state)
-    functions = {
-        "jacobians": (jacobians, 1),
-        "input_jacobians": (input_jacobians, 1),
-        "product": (product, 0),
-        "decay": (decay, None),
-    }
-    for function, time in functions.values():
-        together = function(cell, params, *args, **flags)
-        for at in np.ndindex(batch):
-            one_xs, one_mask, one_resets = (
-                leaf[(slice(None), *at)] for leaf in (xs, flags["mask"], flags["resets"])
-            )
-            one_state = jax.tree.map(lambda leaf, at=at: leaf[at], state)
-            one = function(cell, params, one_xs, one_state, mask=one_mask, resets=one_resets)
-            if function is decay:
-                picked = (together.lags, together.log_norms[(slice(None), *at)])
-                picked += (together.rate[at], together.stderr[at])
-            else:
-                index = (slice(None), *at) if time else at
-                picked = jax.tree.map(lambda leaf, index=index: leaf[index], together)
-            jax.tree.map(
-                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13),
-                tuple(one) if isinstance(one, tuple) else one,
-                tuple(picked) if isinstance(picked, tuple) else picked,
-            )
+    xs, state = np.asarray(xs), np.asarray(state)
+    steps, inputs, total, logs = jax.tree.map(
+        np.asarray, everything(cell, params, xs, state, mask, resets)
+    )
+    for at in np.ndindex(batch):
+        index = (slice(None), *at)
+        one = everything(cell, params, xs[index], state[at], mask[index], resets[index])
+        picked = (
+            steps[index],
+            inputs[index],
+            jax.tree.map(lambda leaf, at=at: leaf[at], total),
+            logs._replace(
+                log_norms=logs.log_norms[index], rate=logs.rate[at], stderr=logs.stderr[at]
+            ),
+        )
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(picked), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "elman",
-        *[pytest.param(name, marks=pytest.mark.slow) for name in ("lstm", "gru_reset_before")],
-    ],
-)
+@pytest.mark.parametrize("name", first_of(["elman", "gru_reset_before"]))
 def test_resets_cut_exactly(x64, name):
     cell, params, xs, state = problem(name, steps=9)
-    resets = jnp.arange(9) == 4
-    steps = np.asarray(jacobians(cell, params, xs, state, resets=resets))
+    resets = np.arange(9) == 4
+    steps, inputs, across, measured = everything(cell, params, xs, state, resets=resets)
+    steps = np.asarray(steps)
     np.testing.assert_array_equal(steps[4], 0)
     before = np.asarray(jacobians(cell, params, xs[:4], state))
-    after = np.asarray(jacobians(cell, params, xs[4:]))
+    after, inputs_after, _, alone = everything(cell, params, xs[4:])
     np.testing.assert_allclose(steps[:4], before, rtol=1e-13)
-    np.testing.assert_allclose(steps[5:], after[1:], rtol=1e-13)
+    np.testing.assert_allclose(steps[5:], np.asarray(after)[1:], rtol=1e-13)
     # The input of the step that resets still counts.
-    inputs = np.asarray(input_jacobians(cell, params, xs, state, resets=resets))
-    np.testing.assert_allclose(inputs[4:], input_jacobians(cell, params, xs[4:]), rtol=1e-12)
-    measured = decay(cell, params, xs, state, resets=resets)
-    alone = decay(cell, params, xs[4:])
-    np.testing.assert_allclose(measured.log_norms[:4], alone.log_norms[:4], atol=1e-13)
-    np.testing.assert_array_equal(measured.log_norms[4:], -np.inf)
+    np.testing.assert_allclose(np.asarray(inputs)[4:], inputs_after, rtol=1e-12)
+    log_norms = np.asarray(measured.log_norms)
+    np.testing.assert_allclose(log_norms[:4], np.asarray(alone.log_norms)[:4], atol=1e-13)
+    np.testing.assert_array_equal(log_norms[4:], -np.inf)
     assert measured.rate == -np.inf
     assert np.isnan(measured.stderr)
-    across = product(cell, params, xs, state, resets=resets)
     np.testing.assert_array_equal(across.matrix, 0)
     assert across.log_scale == -np.inf
     clear = product(cell, params, xs, state, resets=resets, start=5)
@@ -153,26 +144,21 @@ def test_resets_cut_exactly(x64, name):
 def test_masked_steps_are_the_identity(x64):
     cell, params, xs, state = problem("elman")
     real = np.array([True, False, True, True, False, False])
-    padded = jnp.where(real[:, None], xs, jnp.nan)
-    mask = jnp.asarray(real)
-    steps = np.asarray(jacobians(cell, params, padded, state, mask=mask))
+    xs = np.asarray(xs)
+    padded = np.where(real[:, None], xs, np.nan)
+    steps, inputs, total, measured = everything(cell, params, padded, state, real)
+    steps, inputs = np.asarray(steps), np.asarray(inputs)
     np.testing.assert_array_equal(steps[~real], np.broadcast_to(np.eye(3), (3, 3, 3)))
-    short = np.asarray(jacobians(cell, params, xs[real], state))
+    short, short_inputs, _, alone = everything(cell, params, xs[real], state)
     np.testing.assert_allclose(steps[real], short, rtol=1e-13)
-    inputs = np.asarray(input_jacobians(cell, params, padded, state, mask=mask))
     np.testing.assert_array_equal(inputs[~real], 0)
+    np.testing.assert_allclose(inputs[real], short_inputs, rtol=1e-13)
+    logs = np.asarray(alone.log_norms)
     np.testing.assert_allclose(
-        inputs[real], input_jacobians(cell, params, xs[real], state), rtol=1e-13
-    )
-    measured = decay(cell, params, padded, state, mask=mask)
-    alone = decay(cell, params, xs[real], state).log_norms
-    np.testing.assert_allclose(
-        measured.log_norms, [0, 0, alone[0], alone[1], alone[1], alone[2]], atol=1e-13
+        measured.log_norms, [0, 0, logs[0], logs[1], logs[1], logs[2]], atol=1e-13
     )
     np.testing.assert_allclose(
-        whole(product(cell, params, padded, state, mask=mask)),
-        np.linalg.multi_dot(short[::-1]),
-        rtol=1e-12,
+        whole(total), np.linalg.multi_dot(np.asarray(short)[::-1]), rtol=1e-12
     )
 
 
@@ -213,25 +199,25 @@ def test_a_state_with_a_counter_and_a_key(x64):
     xs = jax.random.normal(jax.random.key(1), (5, 2))
     found = jacobians(COUNTING, params, xs)
     assert found.shape == (5, 6, 6)
-    state, want = counting_state(params), []
-    for x in xs:
 
-        def floats(h, state=state, x=x):
-            after = counting_step(params, {**state, "h": h}, x)[0]
-            return after["h"]
+    def step(state, x):
+        def floats(h):
+            return counting_step(params, {**state, "h": h}, x)[0]["h"]
 
-        want.append(jax.jacfwd(floats)(state["h"]))
-        state = counting_step(params, state, x)[0]
+        return counting_step(params, state, x)[0], jax.jacfwd(floats)(state["h"])
+
+    want = jax.jit(lambda xs: jax.lax.scan(step, counting_state(params), xs)[1])(xs)
     # In ravel_pytree's order: h, then m: (the new h, the old first entry of m).
     np.testing.assert_allclose(found[:, :2, :2], want, rtol=1e-13)
     np.testing.assert_allclose(found[:, 2:4, :2], want, rtol=1e-13)
     shift = np.broadcast_to(np.eye(2), (5, 2, 2))
     np.testing.assert_array_equal(found[:, 4:, 2:4], shift)
     np.testing.assert_array_equal(found[:, :4, 2:], 0)
-    total = whole(product(COUNTING, params, xs))
+    logs, total = measure(COUNTING, params, xs)
+    total = whole(total)
     np.testing.assert_allclose(total, np.linalg.multi_dot(found[::-1]), rtol=1e-11, atol=1e-18)
     log_norm = np.log(np.linalg.norm(total, 2))
-    assert decay(COUNTING, params, xs).log_norms[-1] == pytest.approx(log_norm, abs=1e-12)
+    assert logs.log_norms[-1] == pytest.approx(log_norm, abs=1e-12)
 
 
 def test_tokens(x64):

@@ -28,12 +28,11 @@ def by_injection(loss, cell, params, xs, state):
     flat, unravel = ravel_pytree(state)
 
     def run(deltas):
-        state, ys = flat, []
-        for t, x in enumerate(xs):
-            state, y = cell.step(params, unravel(state + deltas[t]), x)
-            state = ravel_pytree(state)[0]
-            ys.append(y)
-        return loss(jnp.stack(ys))
+        def step(state, at):
+            state, y = cell.step(params, unravel(state + at[0]), at[1])
+            return ravel_pytree(state)[0], y
+
+        return loss(jax.lax.scan(step, flat, (deltas, xs))[1])
 
     return jax.jit(jax.grad(run))(jnp.zeros((len(xs), flat.size)))
 
@@ -58,7 +57,7 @@ def test_every_time_agrees_with_an_injected_perturbation(x64, name):
     def loss_of_state(state):
         return loss(jaxrnn.unroll(cell, params, xs, state)[1])
 
-    gradient, _ = ravel_pytree(jax.grad(loss_of_state)(state))
+    gradient, _ = ravel_pytree(jax.jit(jax.grad(loss_of_state))(state))
     assert found.log_norms[0] == pytest.approx(np.log(np.linalg.norm(gradient)), abs=1e-12)
 
 
@@ -110,28 +109,30 @@ def test_a_tiny_gradient_beside_a_large_one_is_not_lost():
 def test_flags_and_batch(x64):
     cell = jaxrnn.elman(2, 3)
     params = cell.init(jax.random.key(0))
-    xs = jax.random.normal(jax.random.key(1), (7, 2, 2))
-    mask = jnp.ones((7, 2), bool).at[5:, 1].set(False)
-    resets = jnp.zeros((7, 2), bool).at[3, 0].set(True)
-    weights = jax.random.normal(jax.random.key(2), (7, 2, 3))
-    padded = jnp.where(mask[..., None], xs, jnp.nan)
+    rng = np.random.default_rng(0)
+    xs, weights = rng.normal(size=(8, 2, 2)), rng.normal(size=(8, 2, 3))
+    mask, resets = np.ones((8, 2), bool), np.zeros((8, 2), bool)
+    mask[4:, 1], resets[4, 0] = False, True
+    padded = np.where(mask[..., None], xs, np.nan)
 
-    def loss(ys):
-        return jnp.sum(ys**2 * weights)
+    @jax.jit
+    def run(xs, weights, **flags):
+        def loss(ys):
+            return jnp.sum(ys**2 * weights)
 
-    found = profile_of(loss, cell, params, padded, mask=mask, resets=resets).log_norms
-    assert found.shape == (8, 2)
+        return analysis.loss_gradient_profile(loss, cell, params, xs, **flags).log_norms
 
-    def alone(xs, weights):
-        return profile_of(lambda ys: jnp.sum(ys**2 * weights), cell, params, xs).log_norms
-
-    first, second = alone(xs[:3, 0], weights[:3, 0]), alone(xs[3:, 0], weights[3:, 0])
-    np.testing.assert_allclose(found[:3, 0], first[:3], rtol=0, atol=1e-12)
-    assert found[3, 0] == -np.inf  # the state at the reset reaches nothing
-    np.testing.assert_allclose(found[4:, 0], second[1:], rtol=0, atol=1e-12)
-    short = alone(xs[:5, 1], weights[:5, 1])
-    np.testing.assert_allclose(found[:5, 1], short[:5], rtol=0, atol=1e-12)
-    np.testing.assert_array_equal(found[5:, 1], -np.inf)
+    found = np.asarray(run(padded, weights, mask=mask, resets=resets))
+    assert found.shape == (9, 2)
+    first, second, short = (
+        np.asarray(run(xs[at], weights[at]))
+        for at in ((slice(4), 0), (slice(4, None), 0), (slice(4), 1))
+    )
+    np.testing.assert_allclose(found[:4, 0], first[:4], rtol=0, atol=1e-12)
+    assert found[4, 0] == -np.inf  # the state at the reset reaches nothing
+    np.testing.assert_allclose(found[5:, 0], second[1:], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found[:4, 1], short[:4], rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(found[4:, 1], -np.inf)
 
 
 def test_a_tree_of_outputs(x64):

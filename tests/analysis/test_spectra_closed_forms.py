@@ -48,7 +48,8 @@ def antisymmetric():
     return jnp.asarray(BASIS @ block_diagonal(*planes, [[KEPT]]) @ BASIS.T)
 
 
-def test_singular_values_of_an_antisymmetric_flow(dtype):
+@pytest.mark.slow
+def test_singular_values_of_an_antisymmetric_flow(x64, dtype="float64"):
     """A7: |.|^2 = (1 - e g)^2 + (e omega)^2 to the power T, in planes the flow leaves alone."""
     found = singular(LINEAR, antisymmetric(), blank(STEPS))
     right(found, STEPS * GROWTH, FLOOR[dtype] * STEPS)
@@ -70,7 +71,7 @@ def test_singular_values_of_an_antisymmetric_flow(dtype):
     assert left[:, 6] @ before[:, 6] > 0
 
 
-def test_exponents_of_an_antisymmetric_flow(dtype):
+def test_exponents_of_an_antisymmetric_flow(x64, dtype="float64"):
     """A7: the exponents in pairs, one of them 0, once the directions have found their planes."""
     found = lyapunov(LINEAR, antisymmetric(), blank(WARMUP + STEPS), warmup=WARMUP, qr_every=5)
     np.testing.assert_allclose(found.exponents, GROWTH, rtol=0, atol=FLOOR[dtype])
@@ -129,7 +130,7 @@ def carousel(b_g):
 
 
 @pytest.mark.slow
-def test_singular_values_of_the_carousel(dtype):
+def test_singular_values_of_the_carousel(x64, dtype="float64"):
     """A11: the cell's Jacobian is the identity, and h adds what the last step reads of it."""
     params, state = carousel(0.0)
     found = singular(LSTM, params, blank(500), state)
@@ -171,7 +172,7 @@ every_reset = pytest.mark.parametrize(
 
 @pytest.mark.slow
 @every_reset
-def test_singular_values_of_a_gru_without_weights(dtype, reset):
+def test_singular_values_of_a_gru_without_weights(reset, dtype="float32"):
     """A12: J = z^T I for h' = z h + (1 - z) n, with z^T below the range of a float."""
     want = 3000 * np.log(sigmoid(1.2))
     assert want < -750
@@ -182,7 +183,7 @@ def test_singular_values_of_a_gru_without_weights(dtype, reset):
 
 
 @every_reset
-def test_exponents_of_a_gru_without_weights(dtype, reset):
+def test_exponents_of_a_gru_without_weights(x64, reset, dtype="float64"):
     """A12: all exponents are ln z, from the first step on."""
     rate = np.log(sigmoid(1.2))
     found = lyapunov(*gated(reset), blank(3000), qr_every=7)
