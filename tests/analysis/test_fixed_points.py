@@ -328,7 +328,7 @@ def test_lstm_without_weights():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_driven_elman_against_fsolve(x64, seed):
     """Every point that fsolve finds from 2000 starts, for three inputs, and none besides."""
     optimize = pytest.importorskip("scipy.optimize")

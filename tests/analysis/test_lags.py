@@ -17,6 +17,7 @@ from jaxrnn.analysis.sensitivity import input_sensitivity
 
 _jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 STATIC = ("cell", "norm", "stride", "max_lag", "num_probes")
+_steps = _jit(jacobians, static_argnames="cell")
 matrix = _jit(lag_matrix, static_argnames=STATIC)
 sensitivity = _jit(input_sensitivity, static_argnames=("cell", "norm"))
 
@@ -47,17 +48,15 @@ def by_products(steps, times, lags, order):
     [
         ("elman", 2, 4, "frobenius"),
         pytest.param("lstm", 1, None, "spectral", marks=pytest.mark.slow),
-        pytest.param("lstm", 1, 3, "frobenius", marks=pytest.mark.slow),
-        pytest.param("lstm", 3, 5, "spectral", marks=pytest.mark.slow),
-        pytest.param("lstm", 7, 1, "frobenius", marks=pytest.mark.slow),
-        pytest.param("lstm", 9, None, "frobenius", marks=pytest.mark.slow),
+        pytest.param("elman", 7, 1, "frobenius", marks=pytest.mark.slow),
+        pytest.param("elman", 9, None, "frobenius", marks=pytest.mark.slow),
     ],
 )
 def test_every_entry_is_the_norm_of_its_product(x64, name, stride, max_lag, norm):
     cell = jaxrnn.CELLS[name].make(2, 3)
     params, xs, flags = flagged(cell)
     found = matrix(cell, params, xs, norm=norm, stride=stride, max_lag=max_lag, **flags)
-    steps = np.asarray(jacobians(cell, params, xs, **flags))
+    steps = np.asarray(_steps(cell, params, xs, **flags))
     times = np.arange(7, 0, -stride)[::-1]
     lags = np.arange(1, (max_lag or 7) + 1)
     np.testing.assert_array_equal(found.times, times)
@@ -71,11 +70,12 @@ def test_every_entry_is_the_norm_of_its_product(x64, name, stride, max_lag, norm
 
 @pytest.mark.slow
 def test_the_last_row_is_the_gradient_decay():
-    cell = jaxrnn.gru(2, 3)
+    cell = jaxrnn.elman(2, 3)
     params, xs, flags = flagged(cell)
     probes = {"num_probes": 4, "key": jax.random.key(3), "norm": "frobenius"}
     found = matrix(cell, params, xs, stride=3, **flags, **probes).log_norms[-1]
-    want = gradient_decay(cell, params, xs, **flags, **probes).log_norms
+    decay = _jit(gradient_decay, static_argnames=("cell", "norm", "num_probes"))
+    want = decay(cell, params, xs, **flags, **probes).log_norms
     np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-5)
 
 

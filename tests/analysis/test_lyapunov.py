@@ -85,20 +85,20 @@ def _no_weights(dtype):
 
 
 @pytest.mark.slow
-def test_an_lstm_without_weights(x64, dtype="float64"):
+def test_an_lstm_without_weights(x64):
     """A10: the cell forgets at ln sigmoid(b_f), H times; the rest dies exactly."""
-    cell, params, state = _no_weights(dtype)
-    found = lyapunov(cell, params, jnp.zeros((300, 2), dtype), state, warmup=100)
+    cell, params, state = _no_weights("float64")
+    found = lyapunov(cell, params, jnp.zeros((300, 2), "float64"), state, warmup=100)
     np.testing.assert_allclose(found.exponents[:3], -0.126928011, rtol=0, atol=1e-5)
     np.testing.assert_array_equal(found.exponents[3:], -np.inf)
     assert np.all(found.reliable)
 
 
 @pytest.mark.slow
-def test_singular_values_of_an_lstm_without_weights(x64, dtype="float64"):
+def test_singular_values_of_an_lstm_without_weights(x64):
     """A10 at T = 25."""
-    cell, params, state = _no_weights(dtype)
-    values = analysis.singular_spectrum(cell, params, jnp.zeros((25, 2), dtype), state)
+    cell, params, state = _no_weights("float64")
+    values = analysis.singular_spectrum(cell, params, jnp.zeros((25, 2), "float64"), state)
     want = [0.0418812, 0.0418794, 0.0418779]
     np.testing.assert_allclose(np.exp(values.log_singular_values[:3]), want, rtol=2e-6)
     np.testing.assert_array_equal(values.log_singular_values[3:], -np.inf)

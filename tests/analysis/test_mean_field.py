@@ -133,6 +133,7 @@ def test_critical_line(x64):
     np.testing.assert_allclose(point.sigma_b, LINE[:, 2], atol=1e-8)
 
 
+@pytest.mark.slow
 def test_critical_gain_and_its_slope(x64):
     """The slope by implicit functions is that of the line itself."""
 
@@ -343,7 +344,7 @@ def simulate(cell, key, gain, bias, power, centre, size, num_steps, fresh):
 @pytest.mark.parametrize("reset", ["after", "before"])
 def test_gru_against_random_cells(reset):
     """Weights drawn anew at every step, as the theory has it: it is then exact."""
-    size = 400
+    size = 240
     cell = jaxrnn.gru(size, size, reset=reset)
     centre = jnp.array([0.3, 1.0, 0.0])
     args = cell, jax.random.key(1), 2.0, 0.3, 0.5, centre, size, 24, True
@@ -390,7 +391,7 @@ def test_lstm_limits(x64):
 @pytest.mark.slow
 def test_lstm_against_its_units(x64):
     """A hundred thousand units with Gaussian gates, and a disturbance of each."""
-    gain, bias, power, mu_f, units = 4.0, 0.2, 0.3, 2.0, 200_000
+    gain, bias, power, mu_f, units = 4.0, 0.2, 0.3, 2.0, 100_000
     field = of_lstm(gain, bias, mu_f, power)
     rng = np.random.default_rng(0)
     square, c, dc, logs, squares = 0.1, np.zeros(units), np.zeros(units), [], []

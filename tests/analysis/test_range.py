@@ -7,6 +7,7 @@ import pytest
 
 import jaxrnn
 from analysis.flows import LINEAR, blank, close_logs, decay, measure, orthogonal
+from cases import first_of
 from jaxrnn.analysis.scaled import add, log_scale, rescale, scaled
 
 LONG = 10_000
@@ -75,7 +76,7 @@ def test_linear_parameters_that_are_no_numbers(bad):
     assert not np.all(np.isfinite(total.matrix))
 
 
-@pytest.mark.parametrize("name", ["elman", "lstm"])
+@pytest.mark.parametrize("name", first_of(["elman", "lstm"]))
 def test_a_single_nan_parameter_is_seen(name, key):
     cell = jaxrnn.CELLS[name].make(2, 3)
     params = cell.init(key)
@@ -89,12 +90,13 @@ def test_a_single_nan_parameter_is_seen(name, key):
 @pytest.mark.parametrize("at", [(0, 0), (1, 2), (79, 79)])
 def test_a_nan_in_a_large_matrix_is_seen(at):
     """Reductions over 64 x 64 entries and more take another path on CPU, where maxima lose NaN."""
-    w = jnp.eye(80).at[at].set(jnp.nan)
+    w, zeros = np.eye(80, dtype="f"), np.zeros((80, 80), "f")
+    w[at] = zeros[at] = np.nan
     measured, total = measure(LINEAR, w, blank(3))
     assert np.all(np.isnan(measured.log_norms))
     assert np.isnan(measured.rate)
     assert np.isnan(total.log_scale)
-    one = jax.jit(scaled)(jnp.zeros((80, 80)).at[at].set(jnp.nan))
+    one = jax.jit(scaled)(zeros)
     assert np.isnan(one.values[at])
     assert one.exponent == 0
 

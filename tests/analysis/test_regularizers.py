@@ -33,7 +33,7 @@ def problem(key):
 def test_the_value_of_the_lyapunov_penalty(x64):
     """An orthogonal matrix times g has every exponent ln g."""
     w = jnp.asarray(1.3 * orthogonal(4))
-    found = lyapunov_penalty(LINEAR, w, blank(9), k=2, target=0.1)
+    found = lyapunov_penalty(LINEAR, w, blank(9), k=2, target=0.1, qr_every=1)
     assert abs(found - (np.log(1.3) - 0.1) ** 2) < 1e-14
 
 
@@ -45,9 +45,8 @@ def test_the_value_of_the_jacobian_penalty(x64):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-def test_the_slope_of_the_lyapunov_penalty(seed, x64):
-    params, xs = problem(jax.random.key(seed))
+def test_the_slope_of_the_lyapunov_penalty(x64):
+    params, xs = problem(jax.random.key(0))
 
     def penalty(params):
         target = jnp.array([0.1, -0.4])

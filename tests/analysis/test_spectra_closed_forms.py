@@ -49,17 +49,17 @@ def antisymmetric():
 
 
 @pytest.mark.slow
-def test_singular_values_of_an_antisymmetric_flow(x64, dtype="float64"):
+def test_singular_values_of_an_antisymmetric_flow(x64):
     """A7: |.|^2 = (1 - e g)^2 + (e omega)^2 to the power T, in planes the flow leaves alone."""
     found = singular(LINEAR, antisymmetric(), blank(STEPS))
-    right(found, STEPS * GROWTH, FLOOR[dtype] * STEPS)
+    right(found, STEPS * GROWTH, FLOOR["float64"] * STEPS)
     left, before = np.asarray(found.left), np.asarray(found.right)
     for at in (0, 2, 4, 6):
         plane = slice(at, at + 2)
         want = BASIS[:, plane] @ BASIS[:, plane].T
         for side in (left, before):
             np.testing.assert_allclose(
-                side[:, plane] @ side[:, plane].T, want, rtol=0, atol=10 * FLOOR[dtype]
+                side[:, plane] @ side[:, plane].T, want, rtol=0, atol=10 * FLOOR["float64"]
             )
     # Within its plane the flow turns by T angles, and the odd direction stays where it is.
     for at, turn in zip((0, 2, 4), TURNS, strict=False):
@@ -67,20 +67,20 @@ def test_singular_values_of_an_antisymmetric_flow(x64, dtype="float64"):
         image = (inside @ left[:, at : at + 2]) @ (inside @ before[:, at : at + 2]).T
         angle = STEPS * np.arctan2(turn, KEPT)
         want = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-        np.testing.assert_allclose(image, want, rtol=0, atol=STEPS * FLOOR[dtype])
+        np.testing.assert_allclose(image, want, rtol=0, atol=STEPS * FLOOR["float64"])
     assert left[:, 6] @ before[:, 6] > 0
 
 
-def test_exponents_of_an_antisymmetric_flow(x64, dtype="float64"):
+def test_exponents_of_an_antisymmetric_flow(x64):
     """A7: the exponents in pairs, one of them 0, once the directions have found their planes."""
     found = lyapunov(LINEAR, antisymmetric(), blank(WARMUP + STEPS), warmup=WARMUP, qr_every=5)
-    np.testing.assert_allclose(found.exponents, GROWTH, rtol=0, atol=FLOOR[dtype])
-    assert np.max(np.abs(found.history - GROWTH)) < 10 * FLOOR[dtype]
-    assert np.max(found.stderr) < 10 * FLOOR[dtype]
+    np.testing.assert_allclose(found.exponents, GROWTH, rtol=0, atol=FLOOR["float64"])
+    assert np.max(np.abs(found.history - GROWTH)) < 10 * FLOOR["float64"]
+    assert np.max(found.stderr) < 10 * FLOOR["float64"]
     assert np.all(found.reliable)
-    assert abs(found.entropy - 2 * GROWTH[0]) < 10 * FLOOR[dtype]
+    assert abs(found.entropy - 2 * GROWTH[0]) < 10 * FLOOR["float64"]
     dimension = 6 - np.sum(GROWTH[:6]) / GROWTH[6]
-    assert abs(found.kaplan_yorke_dimension - dimension) < 100 * FLOOR[dtype]
+    assert abs(found.kaplan_yorke_dimension - dimension) < 100 * FLOOR["float64"]
 
 
 def critical(num_steps):
@@ -130,20 +130,22 @@ def carousel(b_g):
 
 
 @pytest.mark.slow
-def test_singular_values_of_the_carousel(x64, dtype="float64"):
+def test_singular_values_of_the_carousel(x64):
     """A11: the cell's Jacobian is the identity, and h adds what the last step reads of it."""
     params, state = carousel(0.0)
     found = singular(LSTM, params, blank(500), state)
     reads = sigmoid(-0.4) / np.cosh([0, 0.5, -1.0]) ** 2
     want = np.concatenate([np.log1p(reads**2) / 2, np.full(3, -np.inf)])
-    right(found, want, 500 * FLOOR[dtype])
+    right(found, want, 500 * FLOOR["float64"])
     np.testing.assert_array_equal(found.error_bound[3:], 0)
     # Gradients reach the old c alone, its entries one by one: order of the state h, then c.
     lasting = np.abs(np.asarray(found.right)[:, :3])
-    np.testing.assert_allclose(lasting, np.eye(6)[:, [4, 5, 3]], rtol=0, atol=100 * FLOOR[dtype])
+    np.testing.assert_allclose(
+        lasting, np.eye(6)[:, [4, 5, 3]], rtol=0, atol=100 * FLOOR["float64"]
+    )
     ends = np.abs(np.asarray(found.left)[:3, :3]).T
     want = np.eye(3)[[1, 2, 0]] * (reads / np.hypot(1, reads))[:, None]
-    np.testing.assert_allclose(ends, want, rtol=0, atol=100 * FLOOR[dtype])
+    np.testing.assert_allclose(ends, want, rtol=0, atol=100 * FLOOR["float64"])
 
 
 @pytest.mark.parametrize("b_g", [0.0, 0.5])
@@ -172,24 +174,24 @@ every_reset = pytest.mark.parametrize(
 
 @pytest.mark.slow
 @every_reset
-def test_singular_values_of_a_gru_without_weights(reset, dtype="float32"):
+def test_singular_values_of_a_gru_without_weights(reset):
     """A12: J = z^T I for h' = z h + (1 - z) n, with z^T below the range of a float."""
     want = 3000 * np.log(sigmoid(1.2))
     assert want < -750
     found = singular(*gated(reset), blank(3000))
-    right(found, np.full(3, want), 3000 * FLOOR[dtype])
+    right(found, np.full(3, want), 3000 * FLOOR["float32"])
     turn = np.asarray(found.left) @ np.asarray(found.right).T
-    np.testing.assert_allclose(turn, np.eye(3), rtol=0, atol=100 * FLOOR[dtype])
+    np.testing.assert_allclose(turn, np.eye(3), rtol=0, atol=100 * FLOOR["float32"])
 
 
 @every_reset
-def test_exponents_of_a_gru_without_weights(x64, reset, dtype="float64"):
+def test_exponents_of_a_gru_without_weights(x64, reset):
     """A12: all exponents are ln z, from the first step on."""
     rate = np.log(sigmoid(1.2))
     found = lyapunov(*gated(reset), blank(3000), qr_every=7)
-    np.testing.assert_allclose(found.exponents, rate, rtol=0, atol=FLOOR[dtype])
+    np.testing.assert_allclose(found.exponents, rate, rtol=0, atol=FLOOR["float64"])
     assert found.history.shape == (3000, 3)
-    assert np.max(np.abs(found.history - rate)) < 10 * FLOOR[dtype]
+    assert np.max(np.abs(found.history - rate)) < 10 * FLOOR["float64"]
     assert np.all(found.reliable)
 
 

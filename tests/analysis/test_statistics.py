@@ -9,10 +9,11 @@ import pytest
 
 import jaxrnn
 from analysis.flows import DRIVEN, jacobians, orthogonal
+from cases import first_of
 from jaxrnn import analysis
 from jaxrnn.analysis.statistics import jacobian_eigenvalues, jacobian_statistics
 
-both_dtypes = pytest.mark.parametrize("dtype", ["float64", "float32"])
+both_dtypes = pytest.mark.parametrize("dtype", first_of(["float64", "float32"]))
 SIZE = 4
 
 
