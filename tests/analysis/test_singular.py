@@ -186,12 +186,11 @@ def test_long_products(num_steps, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "k"), [("sweeps", None), ("sweeps", 3), ("parallel", None)])
-def test_the_bound_holds(x64, method, k):
+@pytest.mark.parametrize("method", ["sweeps", "parallel"])
+def test_the_bound_holds(x64, method):
     """Float32's error is known from float64, whose own is a thousandth of the bound."""
     draw, want = _many()
-    want = want[:, :k]
-    found = singular(DRIVEN, *_batch_arguments(draw, "float32"), method=method, k=k)
+    found = singular(DRIVEN, *_batch_arguments(draw, "float32"), method=method)
     error = np.abs(np.asarray(found.log_singular_values, float) - want)
     assert np.all(error <= found.error_bound)
     finite = np.isfinite(found.error_bound)
@@ -253,12 +252,6 @@ def test_a_trained_lstm(dtype, x64):
     want, _ = many_digits(steps)
     assert want[0] - want[-1] > 50
     inside(found, want, 1e-6 if dtype == "float64" else 1e-5 * 64)
-    if dtype == "float64":
-        qr_only = lyapunov(cell, params, xs, qr_every=1).exponents * 64
-        assert np.max(np.abs(qr_only - want)) > 1
-    else:
-        few = singular(cell, params, xs, k=4)
-        inside(few, want[:4], 1e-5 * 64)
 
 
 @pytest.mark.slow
