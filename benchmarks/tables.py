@@ -9,7 +9,15 @@ import pathlib
 import re
 import textwrap
 
-from jaxrnn.bench import Case, best_other, geometric_mean, our_way, ratio_to
+from jaxrnn.bench import (
+    Case,
+    best_mean,
+    best_other,
+    by_cell,
+    geometric_mean,
+    our_way,
+    ratio_to,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "training_cpu.json"
@@ -37,12 +45,6 @@ def named(found):
     return "-" if found is None else f"{found[1]:.2f} {found[0]}"
 
 
-def by_cell(data):
-    """The rows of every cell."""
-    cells = dict.fromkeys(row["cell"] for row in data["cases"])
-    return {cell: [row for row in data["cases"] if row["cell"] == cell] for cell in cells}
-
-
 def table_row(row):
     ours = row["contenders"].get(our_way(row), {})
     textbook = row["contenders"].get("textbook", {})
@@ -60,9 +62,8 @@ def table_row(row):
 def mean_row(cell, rows):
     figures = []
     for mode in MODES:
-        best = [best_other(row, mode, jax_only=True) for row in rows]
         means = [
-            geometric_mean(one and one[1] for one in best),
+            best_mean(rows, mode, jax_only=True),
             geometric_mean(ratio_to(row, "torch", mode) for row in rows),
         ]
         figures += ["", *(f"**{ratio(mean)}**" for mean in means)]

@@ -14,18 +14,23 @@ them with `python benchmarks/tables.py`.
 
 from common import make_parser, measure, parse
 
-from jaxrnn.bench import CONTENDERS, best_other, choose_contenders, geometric_mean, ratio_to
+from jaxrnn.bench import (
+    CONTENDERS,
+    best_mean,
+    by_cell,
+    choose_contenders,
+    geometric_mean,
+    ratio_to,
+)
 
 
 def means(data):
     """Geometric means, over the shapes, of others' times over ours."""
     found = {}
-    for cell in dict.fromkeys(row["cell"] for row in data["cases"]):
-        rows = [row for row in data["cases"] if row["cell"] == cell]
+    for cell, rows in by_cell(data).items():
         for mode in ("train", "infer"):
-            best = [best_other(row, mode, jax_only=True) for row in rows]
             found[f"{cell}, {mode}"] = {
-                "best JAX peer": geometric_mean(one and one[1] for one in best),
+                "best JAX peer": best_mean(rows, mode, jax_only=True),
                 "torch": geometric_mean(ratio_to(row, "torch", mode) for row in rows),
             }
     return found

@@ -25,7 +25,9 @@ from jaxrnn.bench.problem import make_problem as make_problem
 from jaxrnn.bench.program import Program as Program
 from jaxrnn.bench.program import Results as Results
 from jaxrnn.bench.program import Unavailable as Unavailable
+from jaxrnn.bench.ratios import best_mean as best_mean
 from jaxrnn.bench.ratios import best_other as best_other
+from jaxrnn.bench.ratios import by_cell as by_cell
 from jaxrnn.bench.ratios import geometric_mean as geometric_mean
 from jaxrnn.bench.ratios import our_way as our_way
 from jaxrnn.bench.ratios import ratio_to as ratio_to
@@ -50,7 +52,9 @@ __all__ = [
     "Results",
     "Unavailable",
     "as_json",
+    "best_mean",
     "best_other",
+    "by_cell",
     "choose_contenders",
     "device_name",
     "floor",

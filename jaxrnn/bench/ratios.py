@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxrnn.bench.contenders import OURS
 
-__all__ = ["best_other", "geometric_mean", "our_way", "ratio_to", "time_of"]
+__all__ = ["best_mean", "best_other", "by_cell", "geometric_mean", "our_way", "ratio_to", "time_of"]
 
 _JAX = ("textbook", "flax", "haiku", "equinox", "keras", "jax_cudnn")
 _OTHERS = (*_JAX, "torch")
@@ -49,6 +49,22 @@ def best_other(
         if (ratio := ratio_to(row, name, mode)) is not None
     }
     return min(found.items(), key=lambda pair: pair[1], default=None)
+
+
+def by_cell(data: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """Returns the rows of every cell, by the cell's name."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in data["cases"]:
+        found.setdefault(row["cell"], []).append(row)
+    return found
+
+
+def best_mean(
+    rows: Iterable[Mapping[str, Any]], mode: str, *, jax_only: bool = False
+) -> float | None:
+    """Returns the geometric mean over the rows of the ratios of `best_other`."""
+    found = (best_other(row, mode, jax_only=jax_only) for row in rows)
+    return geometric_mean(one and one[1] for one in found)
 
 
 def geometric_mean(values: Iterable[float | None]) -> float | None:

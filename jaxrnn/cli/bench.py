@@ -11,8 +11,9 @@ from jaxrnn.bench import (
     TEXTBOOK,
     Case,
     as_json,
+    best_mean,
     best_other,
-    geometric_mean,
+    by_cell,
     make_problem,
     measure_machine,
     measure_problem,
@@ -108,12 +109,10 @@ def bench_rows(data: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def _means(data: dict[str, Any]) -> list[str]:
     lines = []
-    for cell in dict.fromkeys(row["cell"] for row in data["cases"]):
-        rows = [row for row in data["cases"] if row["cell"] == cell]
+    for cell, rows in by_cell(data).items():
         parts = []
         for mode, word in _WORDS.items():
-            found = [best_other(row, mode) for row in rows]
-            mean = geometric_mean(None if one is None else one[1] for one in found)
+            mean = best_mean(rows, mode)
             if mean is not None:
                 parts.append(f"{word} {mean:.2f}")
         if parts:
