@@ -8,6 +8,7 @@ import pytest
 from jaxrnn.cells.hyper_lstm import hyper_lstm
 
 
+@pytest.mark.slow
 def test_at_first_every_weight_is_scaled_by_a_tenth(key):
     cell = hyper_lstm(3, 5)
     params = jax.jit(cell.init)(key)

@@ -28,6 +28,7 @@ def test_the_eigenvalues_start_uniformly_on_the_ring(r_min, r_max, phase, key, x
     np.testing.assert_allclose(np.exp(params.gamma_log), np.sqrt(1 - np.abs(values) ** 2))
 
 
+@pytest.mark.slow
 def test_gamma_keeps_the_variance_of_the_input(key):
     cell = lru(3, 50, r_min=0.5, r_max=0.9)
     params = cell.init(key)

@@ -9,7 +9,7 @@ from jaxrnn import unroll
 from jaxrnn.cells.rg_lru import rg_lru
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.slow)])
 def test_decays_start_in_their_range(dtype, key):
     """Section 2.4: a**c, the decay of a step whose gate is wide open, is uniform in the range."""
     params = rg_lru(2, 2000, dtype=dtype).init(key)

@@ -50,6 +50,7 @@ def test_it_is_a_real_system_with_a_hippo_matrix(blocks, key, x64):
     np.testing.assert_allclose(2 * (vectors @ h).real, x, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_long_step_is_many_short_ones(key, x64):
     cell, u = s5(2, 6), jnp.array([[0.3, -1.0]])
     params = cell.init(key)
@@ -63,6 +64,7 @@ def test_a_long_step_is_many_short_ones(key, x64):
         np.testing.assert_allclose(one, other, rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_steps_start_in_their_range(key):
     steps = np.exp(s5(2, 1000, blocks=100, dt_min=0.01, dt_max=0.2).init(key).log_step)
     assert 0.0099 < steps.min() < 0.012

@@ -33,7 +33,7 @@ def test_it_is_the_equations_without_a_stabiliser(key, x64):
     np.testing.assert_allclose(unroll(cell, params, xs)[1], direct(params, xs), rtol=1e-12)
 
 
-@pytest.mark.parametrize("size", [-1e4, 1e4])
+@pytest.mark.parametrize("size", [pytest.param(-1e4, marks=pytest.mark.slow), 1e4])
 @pytest.mark.parametrize("gate", [0, 1])
 def test_huge_gates_do_not_overflow(gate, size, key):
     cell = slstm(2, 3)

@@ -41,6 +41,7 @@ def test_the_table_and_the_file(capsys):
     assert [path.name for path in pathlib.Path().iterdir()] == ["found.json"]
 
 
+@pytest.mark.slow
 def test_without_the_peers_it_says_how_to_install_them(capsys, monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(
@@ -57,7 +58,7 @@ def test_without_the_peers_it_says_how_to_install_them(capsys, monkeypatch):
     assert list(pathlib.Path().iterdir()) == []
 
 
-@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("terminal", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_without_tqdm_a_terminal_gets_lines(terminal, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
@@ -67,6 +68,7 @@ def test_without_tqdm_a_terminal_gets_lines(terminal, capsys, monkeypatch):
     assert terminal or said == ""
 
 
+@pytest.mark.slow
 def test_a_wrong_contender_is_named(capsys, monkeypatch):
     def make(problem):
         program = CONTENDERS["unroll"].make(problem)

@@ -134,6 +134,7 @@ def test_gates_and_exponents_that_are_not_there(figures):
     assert "gates.png" not in shown and "spectrum.png" not in shown and "lags.png" in shown
 
 
+@pytest.mark.slow
 def test_flows_that_die_or_are_one_step_can_be_drawn():
     flow = make_flow()
     dead = flow._replace(
@@ -178,6 +179,7 @@ def test_any_numbers_can_be_drawn(reports):
         assert image.imread(io.BytesIO(data), format="png").size
 
 
+@pytest.mark.slow
 def test_training_of_skipped_steps_can_be_drawn():
     report = make_report()
     blank = np.full(4, np.nan)

@@ -70,6 +70,7 @@ def test_normal_and_constant(key):
     assert (inits.constant(2.0)(key, (3,), jnp.float32) == 2).all()
 
 
+@pytest.mark.slow
 def test_chrono(key):
     b = inits.chrono(50)(key, (4000,), jnp.float32)
     assert 0 <= b.min() < 0.1 and math.log(48) < b.max() <= math.log(49) + 1e-6

@@ -193,6 +193,7 @@ def test_your_own_cell_obeys_the_laws(capsys):
     assert "obeys every law" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_sequences_of_different_lengths(capsys):
     batch, single, grad_error, state_error = load("05_sequences_of_different_lengths").main(
         lengths=(4, 5, 0)
@@ -217,6 +218,7 @@ def test_sequences_of_different_lengths_notices_a_difference(monkeypatch):
     assert min(grad_error, state_error) > 1e-4
 
 
+@pytest.mark.slow
 def test_character_model(capsys):
     result = load("06_character_model").main(steps=40, hidden_size=32, count=60)
     assert len(result["sample"]) == 60
@@ -243,6 +245,7 @@ def test_a_colder_sample_is_more_certain():
     assert not warm[0] == warm[1] == warm[2]
 
 
+@pytest.mark.slow
 def test_resets_for_episodes(capsys):
     found = load("07_resets_for_episodes").main(lengths=(3, 4, 2))
     assert "resets at [0 3 7]" in capsys.readouterr().out

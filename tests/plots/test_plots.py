@@ -268,6 +268,7 @@ print("nothing touched")
 """
 
 
+@pytest.mark.slow
 def test_no_global_state_is_touched(tmp_path):
     root = pathlib.Path(jaxrnn.__file__).parents[1]
     done = subprocess.run(

@@ -45,6 +45,7 @@ def test_it_measures_what_the_analysis_measures():
     assert monitor.every == 100
 
 
+@pytest.mark.slow
 def test_fit_measures_at_the_interval_and_trains_as_without():
     monitor = train.flow_monitor(CELL, XS, select=first, k=2, every=4)
     plain, watched = run(10, chunk=3), run(10, chunk=3, monitor=monitor)

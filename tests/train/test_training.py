@@ -32,14 +32,14 @@ def fit(name, task, steps, rate=1e-2, hidden=HIDDEN):
     return train.fit(score(net, task), params, optax.adam(rate), batch_fn, steps=steps)
 
 
-@pytest.mark.parametrize("name", BASIC)
+# one cell here, the others in the slow run: compiling is what takes the time
+SOME = [pytest.param(name, marks=[pytest.mark.slow] * (name != "lstm")) for name in BASIC]
+
+
+@pytest.mark.parametrize("name", SOME)
 def test_the_loss_falls_on_adding(name):
     losses = fit(name, tasks.adding(length=8, batch_size=32), steps=60).metrics.loss
     assert losses[-10:].mean() < 0.7 * losses[:3].mean()
-
-
-# one cell here, the others in the slow run: compiling is what takes the time
-SOME = [pytest.param(name, marks=[pytest.mark.slow] * (name != "lstm")) for name in BASIC]
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -137,6 +137,7 @@ def test_stateful_training_on_a_stream_is_truncated_bptt(x64, tmp_path):
     assert abs(uncut[-1] - losses[-1]) > 1e-4
 
 
+@pytest.mark.slow
 def test_windows_of_a_stream_are_one_long_run():
     """With frozen parameters the losses of a carried stream are those of one unroll of it all."""
     task = tasks.series(length=8, batch_size=2)

@@ -169,6 +169,7 @@ def test_odd_cells_and_sizes(storage, key, x64):
         assert_trees_close(of(run, params, xs), of(unroll, params, xs))
 
 
+@pytest.mark.slow
 def test_any_unroll_factor(key, x64):
     cell, xs = CELLS["gru"], normal(7, 11, 2, INPUT)
     of, params = slopes_of(cell), cell.init(key)

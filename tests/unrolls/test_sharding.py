@@ -28,9 +28,13 @@ UNROLLS = {
     "fused": functools.partial(fused_unroll, block_size=4),
     "newton": functools.partial(newton_unroll, block_size=4),
 }
-DEFAULT = [("unroll", "nested", True), ("truncated", "learned", True), ("fused", "gru", True)]
+DEFAULT = [("unroll", "nested", True), ("fused", "gru", True)]
 SLOW = [("unroll", name, True) for name in ("lstm", "leaky", "gru", "learned")]
-SLOW += [("unroll", "nested", False), ("checkpointed", "learned", True)]
+SLOW += [
+    ("truncated", "learned", True),
+    ("unroll", "nested", False),
+    ("checkpointed", "learned", True),
+]
 SLOW += [("fused", "learned", True), ("fused", "lstm", False), ("newton", "nested", True)]
 ROWS = [*DEFAULT, *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)]
 needs_two = pytest.mark.skipif("len(jax.devices()) < 2", reason="needs two devices")

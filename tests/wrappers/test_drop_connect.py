@@ -82,6 +82,7 @@ def test_the_mask_is_drawn_and_stored_once(key):
         assert shapes <= {(), (HIDDEN, 4 * HIDDEN)}
 
 
+@pytest.mark.slow
 def test_the_mean_is_the_matrix(key):
     cell = make("gru")
     params, count = random_params(cell, key), 5000

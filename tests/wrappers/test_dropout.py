@@ -114,6 +114,7 @@ def test_one_mask_a_sequence(key):
     assert len(np.unique(dropped[0], axis=0)) == 200
 
 
+@pytest.mark.slow
 def test_the_mean_of_the_share_is_that_of_evaluation(key):
     inner = CELLS["elman"]
     cell = dropout(inner, 0.3, 0.3)
@@ -163,6 +164,7 @@ def test_trees_of_inputs(key):
     np.testing.assert_array_equal(slope != 0, jnp.broadcast_to(keep, slope.shape))
 
 
+@pytest.mark.slow
 def test_images(key):
     """A mask covers all feature axes of a grid."""
     cell = dropout(conv_gru(2, 3, spatial_shape=(5,)), 0.5, 0)

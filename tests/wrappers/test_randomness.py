@@ -48,6 +48,7 @@ def test_old_keys(key):
     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_parameters_without_keys_are_trained(key):
     """They hold numbers alone: an optimiser takes them, and the gradient of the loss."""
     cell = dropout(zoneout(drop_connect(LSTM, 0.2), 0.1), 0.2)

@@ -94,6 +94,7 @@ def test_it_is_done_in_no_loop(name, key):
             assert len(roots) == len(params.gain) and not any(roots)
 
 
+@pytest.mark.slow
 def test_a_column_of_zeros(key):
     """It stays zero, and no gradient is NaN."""
     cell, xs = make("gru"), inputs(STEPS, BATCH)
