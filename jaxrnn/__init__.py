@@ -92,6 +92,7 @@ from jaxrnn.unrolls import fused_unroll as fused_unroll
 from jaxrnn.unrolls import length_mask as length_mask
 from jaxrnn.unrolls import newton_unroll as newton_unroll
 from jaxrnn.unrolls import newton_unroll_with_info as newton_unroll_with_info
+from jaxrnn.unrolls import time_sharded as time_sharded
 from jaxrnn.unrolls import trajectory as trajectory
 from jaxrnn.unrolls import truncated as truncated
 from jaxrnn.unrolls import unroll as unroll
@@ -188,6 +189,7 @@ __all__ = [
     "star",
     "tasks",
     "testing",
+    "time_sharded",
     "train",
     "trajectory",
     "truncated",

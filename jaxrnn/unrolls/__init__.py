@@ -11,6 +11,7 @@ from jaxrnn.unrolls.newton import newton_unroll_with_info as newton_unroll_with_
 from jaxrnn.unrolls.scan import trajectory as trajectory
 from jaxrnn.unrolls.scan import unroll as unroll
 from jaxrnn.unrolls.sequence import length_mask as length_mask
+from jaxrnn.unrolls.time_sharded import time_sharded as time_sharded
 
 __all__ = [
     "NewtonInfo",
@@ -21,6 +22,7 @@ __all__ = [
     "length_mask",
     "newton_unroll",
     "newton_unroll_with_info",
+    "time_sharded",
     "trajectory",
     "truncated",
     "unroll",

@@ -12,7 +12,7 @@ from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.structure import Linear
 from jaxrnn.core.trees import mask_zero, select
 from jaxrnn.core.types import Array, Input, Output, Params, State
-from jaxrnn.unrolls.linear_scan import Action, all_states
+from jaxrnn.unrolls.linear_scan import Action, Time, all_states, in_chunks
 from jaxrnn.unrolls.sequence import (
     Sequence,
     on_mesh,
@@ -21,7 +21,7 @@ from jaxrnn.unrolls.sequence import (
     spread_over_mesh,
 )
 
-__all__ = ["associative_unroll", "chunked_unroll"]
+__all__ = ["associative_unroll", "chunked_unroll", "run_linear"]
 
 # Steps a chunk by platform; None: all of them, the sequential scan. Measured by
 # benchmarks/parallel.py. On CPU a step of a small cell costs 0.1 us, so nothing is gained by fewer
@@ -99,8 +99,21 @@ def _check_state(state: State, by: str) -> None:
         raise TypeError(msg)
 
 
-def _run(cell, params, xs, state, mask, resets, *, chunk_size, by):
-    """Runs a cell by its witness; `chunk_size` None: associative."""
+def run_linear(
+    cell: Cell, params: Params, xs: Input, state, mask, resets, *, time: Time, by: str
+) -> tuple[State, Output]:
+    """Runs a `Linear` cell by its witness.
+
+    Args:
+      cell: as for `associative_unroll`, and so all the others.
+      params: its parameters.
+      xs: ``(T, *batch, features)``.
+      state: the state to start from, or None.
+      mask: bool ``(T, *batch)`` or None.
+      resets: bool ``(T, *batch)`` or None.
+      time: how the states are found.
+      by: the function the user called, for the messages.
+    """
     parts = require(cell, Linear, by=by)
     params = jax.tree.map(jnp.asarray, params)
     sequence = read_sequence(cell, xs, mask, resets, by=by)
@@ -118,7 +131,7 @@ def _run(cell, params, xs, state, mask, resets, *, chunk_size, by):
         elements = spread_over_mesh(elements, sequence.xs, cell)
     flagged = _Flagged(elements, None if mask is None else ~mask, resets)
     with jax.named_scope("recur"):
-        states = all_states(_flagged_action(parts), chunk_size, initial, flagged, state)
+        states = all_states(_flagged_action(parts), time, initial, flagged, state)
     with jax.named_scope("readout"):
         ys = jax.vmap(parts.readout, (None, 0, 0))(prepared, states, xs)
     last = jax.tree.map(lambda leaf: leaf[-1], states)
@@ -179,7 +192,7 @@ def associative_unroll(
       "Parallelizing linear recurrent neural nets over sequence length", 2018: the derivative.
     """
     by = "associative_unroll"
-    return _run(cell, params, xs, state, mask, resets, chunk_size=None, by=by)
+    return run_linear(cell, params, xs, state, mask, resets, time=Time(), by=by)
 
 
 @compiled_per_cell("chunk_size")
@@ -243,4 +256,5 @@ def chunked_unroll(
     else:
         chunk_size = check_size("chunk_size", chunk_size, by=by)
     chunk_size = num_steps if chunk_size is None else min(chunk_size, num_steps)
-    return _run(cell, params, xs, state, mask, resets, chunk_size=chunk_size, by=by)
+    time = Time(in_chunks(chunk_size))
+    return run_linear(cell, params, xs, state, mask, resets, time=time, by=by)

@@ -6,13 +6,24 @@ where the Jacobian of many steps is that of their composed map at the state befo
 the derivative nor its transpose asks for anything but `combine`, `apply` and the states.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Action", "all_states"]
+__all__ = [
+    "Action",
+    "Scan",
+    "Time",
+    "all_states",
+    "at_once",
+    "in_chunks",
+    "one_by_one",
+    "shift_earlier",
+    "shift_later",
+]
 
 _FEW = 64  # so many chunks at most are joined one after the other
 
@@ -31,6 +42,15 @@ class Action(NamedTuple):
     alone: Callable[[Any], Any] | None = None
 
 
+class Scan(Protocol):
+    """A way to find the states after each step, ``s_t = apply(constants, e_t, s_{t-1})``.
+
+    `elements` has steps on axis 0; `reverse` begins with the last of them.
+    """
+
+    def __call__(self, action: Action, constants, elements, state, *, reverse: bool = False): ...
+
+
 class _Affine(NamedTuple):
     """The map ``ds -> J ds + shift``, J the Jacobian of `element` at the state `before`."""
 
@@ -43,12 +63,12 @@ def _add(a, b):
     return jax.tree.map(jnp.add, a, b)
 
 
-def _put_before(first, rest):
+def shift_later(first, rest):
     """Moves things one step later: `first` comes at the beginning, and the last is dropped."""
     return jax.tree.map(lambda one, leaf: jnp.concatenate([one[None], leaf[:-1]]), first, rest)
 
 
-def _put_after(rest, last):
+def shift_earlier(rest, last):
     """Moves things one step earlier: `last` comes at the end, and the first is dropped."""
     return jax.tree.map(lambda leaf, one: jnp.concatenate([leaf[1:], one[None]]), rest, last)
 
@@ -57,14 +77,17 @@ def _at(tree, index):
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def _associative(action: Action, constants, elements, state, reverse: bool):
+def at_once(action: Action, constants, elements, state, *, reverse: bool = False):
+    """Finds all states by `jax.lax.associative_scan`: a `Scan`."""
     prefixes = jax.lax.associative_scan(jax.vmap(action.combine), elements, reverse=reverse)
     if action.alone is not None:
         return action.alone(prefixes)
     return jax.vmap(lambda element: action.apply(constants, element, state))(prefixes)
 
 
-def _sequential(action: Action, constants, elements, state, reverse: bool):
+def one_by_one(action: Action, constants, elements, state, *, reverse: bool = False):
+    """Finds one state after the other: a `Scan`."""
+
     def advance(state, element):
         state = action.apply(constants, element, state)
         return state, state
@@ -72,12 +95,11 @@ def _sequential(action: Action, constants, elements, state, reverse: bool):
     return jax.lax.scan(advance, state, elements, reverse=reverse)[1]
 
 
-def _chunked(action: Action, size: int, constants, elements, state, reverse: bool):
-    """Goes through all chunks side by side twice: for their composed maps, then for the states."""
+def _chunked(size: int, action: Action, constants, elements, state, *, reverse: bool = False):
     num_steps = jax.tree.leaves(elements)[0].shape[0]
     count = -(-num_steps // size)
     if count == 1:
-        return _sequential(action, constants, elements, state, reverse)
+        return one_by_one(action, constants, elements, state, reverse=reverse)
     extra = count * size - num_steps
 
     def to_chunks(leaf):
@@ -97,9 +119,9 @@ def _chunked(action: Action, size: int, constants, elements, state, reverse: boo
     chunks = jax.tree.map(to_chunks, elements)
     first, rest = (-1, slice(None, -1)) if reverse else (0, slice(1, None))
     whole, _ = jax.lax.scan(compose, _at(chunks, first), _at(chunks, rest), reverse=reverse)
-    join = _sequential if count <= _FEW else _associative
-    ends = join(action, constants, whole, state, reverse)
-    starts = _put_after(ends, state) if reverse else _put_before(state, ends)
+    join = one_by_one if count <= _FEW else at_once
+    ends = join(action, constants, whole, state, reverse=reverse)
+    starts = shift_earlier(ends, state) if reverse else shift_later(state, ends)
 
     def advance(states, element):
         states = jax.vmap(action.apply, (None, 0, 0))(constants, element, states)
@@ -109,10 +131,29 @@ def _chunked(action: Action, size: int, constants, elements, state, reverse: boo
     return jax.tree.map(from_chunks, states)
 
 
-def _scan(action: Action, size: int | None, constants, elements, state, *, reverse: bool = False):
-    if size is None:
-        return _associative(action, constants, elements, state, reverse)
-    return _chunked(action, size, constants, elements, state, reverse)
+class Time(NamedTuple):
+    """How to go along time, which is axis 0 of arrays.
+
+    Attributes:
+      scan: how all states are found.
+      later: `shift_later`, or a function of the same values.
+      earlier: `shift_earlier`, or a function of the same values.
+    """
+
+    scan: Scan = at_once
+    later: Callable[[Any, Any], Any] = shift_later
+    earlier: Callable[[Any, Any], Any] = shift_earlier
+
+
+def in_chunks(size: int) -> Scan:
+    """Returns a scan of chunks side by side, the steps of each one after the other.
+
+    It goes through the chunks twice: for their composed maps, then for the states.
+
+    Args:
+      size: steps a chunk; one chunk of all steps is the sequential scan.
+    """
+    return functools.partial(_chunked, size)
 
 
 def _derivatives(action: Action, constants):
@@ -144,7 +185,7 @@ def _derivatives(action: Action, constants):
     return push, Action(push_both, push_one, shift), Action(pull_both, pull_one, shift)
 
 
-def _solve_tangents(action: Action, size: int | None, constants, elements, before, shifts):
+def _solve_tangents(action: Action, time: Time, constants, elements, before, shifts):
     """Returns ``ds_t = J_t ds_{t-1} + shift_t`` from ``ds_0 = 0``, as a linear function of shifts.
 
     It is the solution of a linear system, of which JAX then knows the transpose, the derivative
@@ -156,24 +197,24 @@ def _solve_tangents(action: Action, size: int | None, constants, elements, befor
         return jax.tree.map(lambda leaf: jnp.zeros_like(leaf[0]), shifts)
 
     def system(ds):
-        steps = jax.vmap(push)(elements, before, _put_before(zeros(ds), ds))
+        steps = jax.vmap(push)(elements, before, time.later(zeros(ds), ds))
         return jax.tree.map(jnp.subtract, ds, steps)
 
     def solve(_, shifts):
         maps = _Affine(elements, before, shifts)
-        return _scan(forward, size, constants, maps, zeros(shifts))
+        return time.scan(forward, constants, maps, zeros(shifts))
 
     def solve_transposed(_, shifts):
         # A cotangent passes from the state after a step to the state before it; what stands after
         # the last step meets zeros.
-        maps = _put_after((elements, before), _at((elements, before), -1))
+        maps = time.earlier((elements, before), _at((elements, before), -1))
         maps = _Affine(*maps, shifts)
-        return _scan(backward, size, constants, maps, zeros(shifts), reverse=True)
+        return time.scan(backward, constants, maps, zeros(shifts), reverse=True)
 
     return jax.lax.custom_linear_solve(system, shifts, solve, solve_transposed)
 
 
-def all_states(action: Action, size: int | None, constants, elements, state):
+def all_states(action: Action, time: Time, constants, elements, state):
     """Returns the states after each step.
 
     The derivative keeps the elements and the states, nothing else: forward mode is one more scan
@@ -181,8 +222,7 @@ def all_states(action: Action, size: int | None, constants, elements, state):
 
     Args:
       action: how maps compose and act.
-      size: steps a chunk: chunks run side by side, the steps of each one after the other; one chunk
-        of all steps is the sequential scan. None: all steps by `jax.lax.associative_scan`.
+      time: how the states are found; the derivatives are found in the same way.
       constants: tree, the first argument of ``action.apply``.
       elements: tree of ``(T, ...)``.
       state: the state before the first step, a tree of floating or complex arrays.
@@ -193,19 +233,19 @@ def all_states(action: Action, size: int | None, constants, elements, state):
 
     @jax.custom_jvp
     def run(constants, elements, state):
-        return _scan(action, size, constants, elements, state)
+        return time.scan(action, constants, elements, state)
 
     @run.defjvp
     def run_jvp(primals, tangents):
         constants, elements, state = primals
         states = run(*primals)
-        before = _put_before(state, states)
+        before = time.later(state, states)
         d_constants, d_elements, d_state = tangents
-        d_before = _put_before(d_state, jax.tree.map(jnp.zeros_like, states))
+        d_before = time.later(d_state, jax.tree.map(jnp.zeros_like, states))
         steps = jax.vmap(action.apply, (None, 0, 0))
         _, shifts = jax.jvp(
             steps, (constants, elements, before), (d_constants, d_elements, d_before)
         )
-        return states, _solve_tangents(action, size, constants, elements, before, shifts)
+        return states, _solve_tangents(action, time, constants, elements, before, shifts)
 
     return run(constants, elements, state)

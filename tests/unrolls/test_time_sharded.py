@@ -1,0 +1,210 @@
+"""`time_sharded`: over a mesh axis that splits time, equal to one device; what moves; errors."""
+
+import functools
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import jaxrnn
+from cases import leaky, rotating
+from jaxrnn.unrolls import associative_unroll, checkpointed, chunked_unroll, time_sharded, unroll
+
+INPUT, HIDDEN = 2, 3
+SLOW = pytest.mark.slow
+CELLS = {
+    "lru": jaxrnn.lru(INPUT, HIDDEN),
+    "min_gru": jaxrnn.min_gru(INPUT, HIDDEN),
+    "mlstm": jaxrnn.CELLS["mlstm"].make(INPUT, HIDDEN),
+    "rotating": rotating(INPUT, HIDDEN),
+}
+needs_two = pytest.mark.skipif("len(jax.devices()) < 2", reason="needs two devices")
+
+
+def mesh_of(*sizes, names=("time", "data"), kind=AxisType.Auto):
+    return jax.make_mesh(sizes, names[: len(sizes)], axis_types=(kind,) * len(sizes))
+
+
+def inputs(cell, steps, batch, *, flags):
+    """Parameters, inputs, a state away from zero, a mask and resets."""
+    random = np.random.default_rng(0)
+    params = cell.init(jax.random.key(0))
+    state = jax.tree.map(
+        lambda x: x + random.uniform(0.1, 1, x.shape).astype(x.real.dtype),
+        cell.initial_state(params, batch),
+    )
+    xs = jnp.asarray(random.standard_normal((steps, *batch, INPUT)))
+    if not flags:
+        return params, xs, state, None, None
+    mask, resets = random.random((2, steps, *batch)) < np.array([0.7, 0.2]).reshape(
+        2, 1, *(1 for _ in batch)
+    )
+    mask[: steps // 2], resets[: 2 * steps // 3] = True, False  # the state crosses devices
+    return params, xs, state, jnp.asarray(mask), jnp.asarray(resets)
+
+
+def energy(run, cell, params, xs, state, mask, resets):
+    """A number that moves with every part of every output in its own way, and the outputs."""
+    out = run(cell, params, xs, state, mask=mask, resets=resets)
+    parts = [part for leaf in jax.tree.leaves(out) for part in (leaf.real, leaf.imag)]
+    each = [jnp.sin(x + jnp.arange(x.size, dtype=x.dtype).reshape(x.shape)) for x in parts]
+    return sum(map(jnp.sum, each)), out
+
+
+def slopes_of(run, cell):
+    """A function that returns the value, the outputs and the gradients of all that has one."""
+    of = functools.partial(energy, run, cell)
+    return jax.jit(jax.value_and_grad(of, (0, 1, 2), has_aux=True))
+
+
+def assert_trees_close(got, expected, rtol=1e-9, atol=1e-11):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=atol), got, expected)
+
+
+def longest_moved(program):
+    """The longest first axis of what devices send to each other."""
+    collective = r"= (.*?) (?:all-gather|all-reduce|all-to-all|collective-permute)(?:-start)?\("
+    found = re.findall(collective, program.as_text())
+    return max(int(axis) for shapes in found for axis in re.findall(r"\[(\d+)", shapes))
+
+
+def assert_equal(run, reference, cell, arguments):
+    program = slopes_of(run, cell).lower(*arguments).compile()
+    got = program(*arguments)
+    expected = slopes_of(reference, cell)(*arguments)
+    slopes = jax.tree.leaves(expected[1])
+    assert sum(np.abs(leaf).max() > 1e-3 for leaf in slopes) >= len(slopes) - 1
+    assert_trees_close(got, expected)
+    (_, (last, ys)), (_, d_xs, _) = got
+    for leaf in (ys, d_xs):
+        assert leaf.sharding.spec[0] == "time"
+    assert all("time" not in leaf.sharding.spec for leaf in jax.tree.leaves(last))
+    assert 0 < longest_moved(program) < 9 < len(arguments[1])
+
+
+@needs_two
+@pytest.mark.parametrize(
+    ("name", "flags", "batch"),
+    [
+        ("min_gru", True, (2,)),
+        pytest.param("rotating", False, (), marks=SLOW),
+        *(pytest.param(name, True, (2, 1), marks=SLOW) for name in CELLS),
+    ],
+)
+def test_equals_one_device(name, flags, batch, x64):
+    cell, run = CELLS[name], time_sharded(associative_unroll, mesh_of(2), "time")
+    assert_equal(run, unroll, cell, inputs(cell, 12, batch, flags=flags))
+
+
+@needs_two
+def test_inputs_lie_split_or_whole_and_jit_is_not_needed(x64):
+    cell, mesh = CELLS["min_gru"], mesh_of(2)
+    params, xs, *_ = inputs(cell, 7, (2,), flags=False)
+    expected = unroll(cell, params, xs)
+    xs, mask = jnp.pad(xs, ((0, 1), (0, 0), (0, 0))), jaxrnn.length_mask(jnp.full((2,), 7), 8)
+    split = jax.device_put(xs, NamedSharding(mesh, P("time")))
+    run = time_sharded(associative_unroll, mesh, "time")
+    for given in (xs, split):
+        last, ys = run(cell, params, given, mask=mask)
+        assert ys.sharding.spec[0] == "time"
+        assert_trees_close((last, ys[:7]), expected)
+
+
+@needs_two
+@SLOW
+def test_modes_and_orders(x64):
+    cell = CELLS["min_gru"]
+    params, xs, *_ = inputs(cell, 6, (), flags=False)
+    v = jnp.asarray(np.random.default_rng(1).standard_normal(xs.shape))
+
+    @jax.jit
+    def of(xs):
+        def every(run):
+            def value(xs):
+                return energy(run, cell, params, xs, None, None, None)[0]
+
+            slope = jax.grad(value)
+            return (
+                jax.jvp(value, (xs,), (v,))[1],
+                jax.jvp(slope, (xs,), (v,))[1],  # forward over reverse
+                jax.grad(lambda x: jnp.sum(slope(x) * v))(xs),  # reverse over reverse
+            )
+
+        return every(time_sharded(associative_unroll, mesh_of(2), "time")), every(unroll)
+
+    assert_trees_close(*of(xs))
+
+
+EIGHT = """
+import jax
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_enable_x64", True)
+from jax.sharding import NamedSharding, PartitionSpec as P
+from unrolls.test_time_sharded import *
+
+cell = CELLS["lru"]
+arguments = inputs(cell, 24, (2,), flags=True)
+assert_equal(time_sharded(associative_unroll, mesh_of(8), "time"), unroll, cell, arguments)
+
+cell, mesh = CELLS["mlstm"], mesh_of(4, 2)
+params, xs, state, mask, resets = inputs(cell, 8, (2,), flags=True)
+xs, mask, resets = jax.device_put((xs, mask, resets), NamedSharding(mesh, P("time", "data")))
+run = time_sharded(associative_unroll, mesh, "time")
+got = slopes_of(run, cell)(params, xs, state, mask, resets)
+assert got[0][1][1].sharding.spec[:2] == ("time", "data")
+assert_trees_close(got, slopes_of(unroll, cell)(*inputs(cell, 8, (2,), flags=True)))
+"""
+
+
+@SLOW
+def test_eight_devices():
+    here = Path(__file__).parents[1]
+    paths = os.pathsep.join(map(str, (here, here / "unrolls")))
+    found = subprocess.run(
+        [sys.executable, "-c", EIGHT],
+        env=os.environ | {"PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+
+
+@needs_two
+def test_what_cannot_be_split_is_refused():
+    cell, mesh = CELLS["min_gru"], mesh_of(2)
+    params = cell.init(jax.random.key(0))
+    run = time_sharded(associative_unroll, mesh, "time")
+    xs = jnp.ones((7, 4, INPUT))
+    text = (
+        r"^time_sharded: got xs of 7 steps for mesh axis 'time' of 2 devices; expected a multiple "
+        r"of 2; pad time to 8 steps .* mask=jaxrnn.length_mask\(jnp.full\(\(4,\), 7\), 8\)"
+    )
+    with pytest.raises(ValueError, match=text):
+        run(cell, params, xs)
+    for other, kind in ((jaxrnn.gru(INPUT, 2), "Gated"), (leaky(INPUT, 2), "General")):
+        with pytest.raises(TypeError, match=f"got a cell with {kind} .*expected Linear.*newton"):
+            run(other, other.init(jax.random.key(0)), xs[:6])
+
+
+def test_wrong_arguments():
+    mesh = mesh_of(1)
+    make = functools.partial(time_sharded, associative_unroll)
+    with pytest.raises(ValueError, match="got unknown mesh axis 'tine'; .*did you mean 'time'"):
+        make(mesh, "tine")
+    with pytest.raises(TypeError, match=r"time_sharded: got mesh of type int; expected a jax.shar"):
+        make(2, "time")
+    with pytest.raises(ValueError, match="Explicit; expected Auto alone; make it with"):
+        make(mesh_of(1, kind=AxisType.Explicit), "time")
+    for other in (unroll, chunked_unroll, checkpointed(associative_unroll), 3):
+        with pytest.raises(TypeError, match=r"time_sharded: got .*; expected jaxrnn.associative_u"):
+            time_sharded(other, mesh, "time")
