@@ -11,7 +11,7 @@ from jaxrnn.unrolls.newton import newton_unroll_with_info as newton_unroll_with_
 from jaxrnn.unrolls.scan import trajectory as trajectory
 from jaxrnn.unrolls.scan import unroll as unroll
 from jaxrnn.unrolls.sequence import length_mask as length_mask
-from jaxrnn.unrolls.time_sharded import time_sharded as time_sharded
+from jaxrnn.unrolls.sharded import time_sharded as time_sharded
 
 __all__ = [
     "NewtonInfo",
