@@ -10,6 +10,7 @@ from jaxrnn.core.checks import check_size, unknown_name
 from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.trees import mask_zero, spread
 from jaxrnn.core.types import Array, Input, Output, Params, State
+from jaxrnn.unrolls.linear_scan import Time
 from jaxrnn.unrolls.newton_flow import Problem, read_problem
 from jaxrnn.unrolls.newton_methods import (
     Linearization,
@@ -40,11 +41,13 @@ __all__ = [
     "newton_unroll",
     "newton_unroll_with_info",
     "read_settings",
+    "solve_run",
 ]
 
 _BY = "newton_unroll"
 _ON_FAILURE = ("sequential", "nan", "error")
 _MAX_ITERS = 100
+_HERE = Time()
 
 
 class NewtonInfo(NamedTuple):
@@ -157,11 +160,12 @@ def read_settings(
     return settings, made
 
 
-@compiled_per_cell("method", "tolerance", "max_iters", "on_failure", "block_size")
-def _solve(
+@compiled_per_cell("method", "tolerance", "max_iters", "on_failure", "block_size", "time")
+def solve_run(
     cell, params, xs, state, guess, *,
-    mask, resets, method, tolerance, max_iters, on_failure, block_size,
+    mask, resets, method, tolerance, max_iters, on_failure, block_size, time=_HERE,
 ):  # fmt: skip
+    """Does what `newton_unroll_with_info` does, along any `Time`."""
     units = method is not None and method is not dense
     problem = read_problem(cell, params, xs, state, mask, resets, units=units, by=_BY)
     operands = jax.tree.map(jnp.asarray, problem.operands)
@@ -169,10 +173,11 @@ def _solve(
     settings, made = read_settings(
         problem, method, tolerance, max_iters, on_failure, block_size, warm=guess is not None
     )
+    settings = settings._replace(time=time)
     start = None if guess is None else _read_guess(guess, problem, num_steps)
     with jax.named_scope("newton"):
         found = make_solver(problem, settings, made)(operands, start)
-    before = jnp.concatenate([operands.start[None], found.states[:-1]])
+    before = time.later(operands.start, found.states)
     join = problem.state.join
 
     def take(flat, rest, inputs):
@@ -251,7 +256,7 @@ def newton_unroll_with_info(
     arrays = jax.tree.leaves((params, xs, state, guess, mask, resets))
     traced = any(isinstance(leaf, jax.core.Tracer) for leaf in arrays)
     outside = on_failure == "error" and not traced
-    state, ys, info = _solve(
+    state, ys, info = solve_run(
         cell, params, xs, state, guess, mask=mask, resets=resets, method=method,
         tolerance=tolerance, max_iters=max_iters, block_size=block_size,
         on_failure="nan" if outside else on_failure,

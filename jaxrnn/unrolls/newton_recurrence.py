@@ -1,9 +1,10 @@
 """Linear recurrences with block-diagonal matrices, solved for all steps at once."""
 
-import jax
 import jax.numpy as jnp
 
+from jaxrnn.core.trees import spread
 from jaxrnn.core.types import Array
+from jaxrnn.unrolls.linear_scan import Action, Time
 
 __all__ = ["from_units", "solve_backward", "solve_damped", "solve_forward", "to_units"]
 
@@ -47,10 +48,30 @@ def _compose(first, then):
     return _product(a2, a1), _apply(a2, b1) + b2
 
 
-def solve_forward(a: Array, b: Array, first: Array) -> Array:
+def _move(_, element, d):
+    a, b = element
+    return _apply(a, d) + b
+
+
+_AFFINE = Action(_compose, _move, lambda element: element[1])  # maps d -> a d + b
+
+
+def _solve(time: Time, a: Array, b: Array, *, reverse: bool = False) -> Array:
+    """Solves from d = 0."""
+    return time.scan(_AFFINE, None, (a, b), jnp.zeros_like(b[0]), reverse=reverse)
+
+
+def _add_at(index: int, more: Array, b: Array) -> Array:
+    """Adds to one step; on a mesh that splits time this moves nothing but `more`."""
+    here = spread(jnp.arange(len(b)) == index % len(b), b)
+    return jnp.where(here, b + more[None], b)
+
+
+def solve_forward(time: Time, a: Array, b: Array, first: Array) -> Array:
     """Solves ``d_t = a_t d_{t-1} + b_t``.
 
     Args:
+      time: how to go along time.
       a: ``(S, *batch, n, k, k)``.
       b: ``(S, *batch, D)``.
       first: ``(*batch, D)``, d before the first step.
@@ -60,14 +81,14 @@ def solve_forward(a: Array, b: Array, first: Array) -> Array:
     """
     n, k = a.shape[-3:-1]
     b, first = to_units(b, n, k), to_units(first, n, k)
-    b = jnp.concatenate([b[:1] + _apply(a[:1], first[None]), b[1:]])
-    return from_units(jax.lax.associative_scan(_compose, (a, b))[1])
+    return from_units(_solve(time, a, _add_at(0, _apply(a[0], first), b)))
 
 
-def solve_backward(a: Array, b: Array, last: Array) -> tuple[Array, Array]:
+def solve_backward(time: Time, a: Array, b: Array, last: Array) -> tuple[Array, Array]:
     """Solves ``l_t = a_{t+1}^T l_{t+1} + b_t``, the transpose of `solve_forward`.
 
     Args:
+      time: how to go along time.
       a: ``(S, *batch, n, k, k)``.
       b: ``(S, *batch, D)``.
       last: ``(*batch, D)``, what comes back from the steps behind these, added to the last `b`.
@@ -77,9 +98,9 @@ def solve_backward(a: Array, b: Array, last: Array) -> tuple[Array, Array]:
     """
     n, k = a.shape[-3:-1]
     back = _transposed(a)
-    following = jnp.concatenate([back[1:], jnp.zeros_like(back[:1])])
-    b = to_units(jnp.concatenate([b[:-1], b[-1:] + last[None]]), n, k)
-    _, l = jax.lax.associative_scan(_compose, (following, b), reverse=True)  # noqa: E741
+    following = time.earlier(back, jnp.zeros_like(back[0]))
+    b = to_units(_add_at(-1, last, b), n, k)
+    l = _solve(time, following, b, reverse=True)  # noqa: E741
     return from_units(l), from_units(_apply(back[0], l[0]))
 
 
@@ -103,7 +124,18 @@ def _filter_combine(first, then):
     )
 
 
-def solve_damped(a: Array, r: Array, weight: Array) -> Array:
+def _filter_move(_, element, state):
+    mean, variance = state
+    zero = jnp.zeros_like
+    before = (zero(variance), mean, variance, zero(mean), zero(variance))
+    _, mean, variance, _, _ = _filter_combine(before, element)
+    return mean, variance
+
+
+_FILTER = Action(_filter_combine, _filter_move, lambda element: element[1:3])
+
+
+def solve_damped(time: Time, a: Array, r: Array, weight: Array) -> Array:
     """Minimises ``sum_t |d_t - a_t d_{t-1} - r_t|^2 + w |d_t|^2`` with d = 0 before the first step.
 
     The Kalman smoother of a random walk with dynamics a, inputs r and noise of variance 1, of which
@@ -111,6 +143,7 @@ def solve_damped(a: Array, r: Array, weight: Array) -> Array:
     associative.
 
     Args:
+      time: how to go along time.
       a: ``(S, *batch, n, k, k)``.
       r: ``(S, *batch, D)``.
       weight: w, ``(*batch,)``, at least 0; with 0 it is ``solve_forward``.
@@ -124,7 +157,8 @@ def solve_damped(a: Array, r: Array, weight: Array) -> Array:
     w = weight[..., None, None]
     kept = (1 / (1 + w)).astype(a.dtype)
     heard = (w / (1 + w)).astype(a.dtype)
-    a = jnp.concatenate([jnp.zeros_like(a[:1]), a[1:]])  # nothing comes before the first step
+    inner = spread(jnp.arange(len(a)) > 0, a)
+    a = jnp.where(inner, a, 0)  # nothing comes before the first step
     back = heard[..., None] * _transposed(a)
     elements = (
         kept[..., None] * a,
@@ -133,13 +167,14 @@ def solve_damped(a: Array, r: Array, weight: Array) -> Array:
         -_apply(back, r),
         _product(back, a),
     )
-    _, mean, variance, _, _ = jax.lax.associative_scan(_filter_combine, elements)
-    # The smoother: d_t = mean_t + gain_t (d_{t+1} - a_{t+1} mean_t - r_{t+1}).
-    following = a[1:]
-    spread = _product(variance[:-1], _transposed(following))
-    gain = _product(spread, _inverse(_product(following, spread) + eye[1:]))
-    offset = mean[:-1] - _apply(gain, _apply(following, mean[:-1]) + r[1:])
-    gain = jnp.concatenate([gain, jnp.zeros_like(gain[:1])])
-    offset = jnp.concatenate([offset, mean[-1:]])
-    _, d = jax.lax.associative_scan(_compose, (gain, offset), reverse=True)
-    return from_units(d)
+    # The first step forgets what came before it, so it may begin with zeros.
+    mean, variance = time.scan(
+        _FILTER, None, elements, (jnp.zeros_like(r[0]), jnp.zeros_like(a[0]))
+    )
+    # The smoother: d_t = mean_t + gain_t (d_{t+1} - a_{t+1} mean_t - r_{t+1}). Behind the last step
+    # zeros make the gain zero and the offset the mean.
+    following = time.earlier(a, jnp.zeros_like(a[0]))
+    spread_on = _product(variance, _transposed(following))
+    gain = _product(spread_on, _inverse(_product(following, spread_on) + eye))
+    offset = mean - _apply(gain, _apply(following, mean) + time.earlier(r, jnp.zeros_like(r[0])))
+    return from_units(_solve(time, gain, offset, reverse=True))

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxrnn.core.trees import spread
 from jaxrnn.core.types import Array
+from jaxrnn.unrolls.linear_scan import Time
 from jaxrnn.unrolls.newton_flow import Operands, Problem
 from jaxrnn.unrolls.newton_methods import Linearization, Method, Steps
 from jaxrnn.unrolls.newton_recurrence import solve_backward, solve_damped, solve_forward
@@ -38,6 +39,7 @@ class Settings(NamedTuple):
       on_failure: "sequential", "nan" or "error".
       size: steps a block.
       warm: whether a guess was given; else each block starts from a step from the state before it.
+      time: how to go along time; with another than this, there is one block.
     """
 
     method: Method
@@ -46,6 +48,7 @@ class Settings(NamedTuple):
     on_failure: str
     size: int
     warm: bool
+    time: Time = Time()
 
 
 class Solution(NamedTuple):
@@ -114,10 +117,6 @@ def choose_size(made: Linearization, num_steps: int) -> int:
     return max(whole, default=most)
 
 
-def _shift(states: Array, first: Array) -> Array:
-    return jnp.concatenate([first[None], states[:-1]])
-
-
 def _size_of(rest: Array, states: Array) -> Array:
     """Returns the largest residual of each sequence, against the larger of 1 and the state."""
     axes = (0, rest.ndim - 1)
@@ -135,20 +134,21 @@ def _finite_until(change: Array) -> Array:
 
 def _solve_block(problem, settings, operands, start, guess, failed, damping) -> _Iterate:
     """Iterates on one block of time from a guess."""
+    time = settings.time
 
     def residual(states):
-        rest = problem.after(operands, _shift(states, start)) - states
+        rest = problem.after(operands, time.later(start, states)) - states
         return rest, _size_of(rest, states)
 
     def wanted(now):
         return now.alive & (now.size > settings.tolerance)
 
     def improve(now):
-        made = _linearize(problem, settings.method, operands, _shift(now.states, start))
+        made = _linearize(problem, settings.method, operands, time.later(start, now.states))
         if damping is None:
-            change = solve_forward(made.jacobians, now.rest, jnp.zeros_like(start))
+            change = solve_forward(time, made.jacobians, now.rest, jnp.zeros_like(start))
         else:
-            change = solve_damped(made.jacobians, now.rest, now.weight)
+            change = solve_damped(time, made.jacobians, now.rest, now.weight)
         # Behind an overflow nothing is known but what each step makes of its own state.
         states = now.states + jnp.where(_finite_until(change), change, now.rest)
         rest, size = residual(states)
@@ -284,10 +284,10 @@ def make_solver(problem: Problem, settings: Settings, made: Linearization):
     """
     # Damping changes the way to the solution, not the solution.
     parallel = made.exact
-    method = settings.method
+    method, time = settings.method, settings.time
 
     def blocks_of(operands, states, b):
-        return _shift(states, operands.start), operands.rest, operands.inputs, b
+        return time.later(operands.start, states), operands.rest, operands.inputs, b
 
     def jacobians(operands, block):
         before, rest, inputs, _ = block
@@ -296,7 +296,7 @@ def make_solver(problem: Problem, settings: Settings, made: Linearization):
 
     def forward(operands, states, b):
         def body(d, block):
-            found = solve_forward(jacobians(operands, block), block[-1], d)
+            found = solve_forward(time, jacobians(operands, block), block[-1], d)
             return found[-1], found
 
         blocks = cut(blocks_of(operands, states, b), settings.size)
@@ -304,7 +304,7 @@ def make_solver(problem: Problem, settings: Settings, made: Linearization):
 
     def backward(operands, states, b):
         def body(last, block):
-            found, last = solve_backward(jacobians(operands, block), block[-1], last)
+            found, last = solve_backward(time, jacobians(operands, block), block[-1], last)
             return last, found
 
         blocks = cut(blocks_of(operands, states, b), settings.size)
@@ -334,9 +334,9 @@ def make_solver(problem: Problem, settings: Settings, made: Linearization):
         states, lost = found.states, ~jnp.all(found.converged > 0)
 
         def matvec(d):
-            before = _shift(states, operands.start)
+            before = time.later(operands.start, states)
             after = functools.partial(problem.after, operands)
-            return d - jax.jvp(after, (before,), (_shift(d, jnp.zeros_like(d[0])),))[1]
+            return d - jax.jvp(after, (before,), (time.later(jnp.zeros_like(d[0]), d),))[1]
 
         def either(at_once, by_step):
             # JAX lowers a linear solve by running its equations again, which under `shard_map` it
@@ -366,7 +366,7 @@ def make_solver(problem: Problem, settings: Settings, made: Linearization):
         found = solve(operands, guess)
 
         def direct(operands):
-            return problem.after(operands, _shift(found.states, operands.start))
+            return problem.after(operands, time.later(operands.start, found.states))
 
         _, b = jax.jvp(direct, (operands,), (tangents[0],))
         moved = linear_solve(operands, found, b)

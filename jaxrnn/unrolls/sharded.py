@@ -11,6 +11,7 @@ from jaxrnn.core.structure import Linear
 from jaxrnn.core.types import UnrollFn
 from jaxrnn.unrolls.associative import associative_unroll, run_linear
 from jaxrnn.unrolls.mesh_scan import TimeAxis
+from jaxrnn.unrolls.newton import newton_unroll, solve_run
 from jaxrnn.unrolls.sequence import Sequence, read_sequence
 
 __all__ = ["time_sharded"]
@@ -26,14 +27,51 @@ def _run_associative(cell, params, sequence, state, *, time):
             "takes any cell"
         )
         raise TypeError(msg)
-    return run_linear(cell, params, *_arguments(sequence, state), time=time.walk(), by=_BY)
+    flags = sequence.mask, sequence.resets
+    return run_linear(cell, params, sequence.xs, state, *flags, time=time.walk(), by=_BY)
 
 
-def _arguments(sequence, state):
-    return sequence.xs, state, sequence.mask, sequence.resets
+def _run_newton(
+    cell, params, sequence, state, *, time,
+    method=None, tolerance=None, max_iters=None, guess=None, on_failure="sequential",
+):  # fmt: skip
+    last, ys, _ = solve_run(
+        cell, params, sequence.xs, state, guess, mask=sequence.mask, resets=sequence.resets,
+        method=method, tolerance=tolerance, max_iters=max_iters, on_failure=on_failure,
+        block_size=sequence.num_steps, time=time.walk(),
+    )  # fmt: skip
+    return last, ys
 
 
-_RUNS = {associative_unroll: _run_associative}
+_RUNS = {associative_unroll: _run_associative, newton_unroll: _run_newton}
+_OPTIONS = {
+    associative_unroll: (),
+    newton_unroll: ("method", "tolerance", "max_iters", "guess", "on_failure"),
+}
+
+
+def _read_unroll(unroll_fn: UnrollFn) -> UnrollFn:
+    """Returns the form of an unroll that goes along a `TimeAxis`, its options filled in."""
+    options = {}
+    if isinstance(unroll_fn, functools.partial) and not unroll_fn.args:
+        unroll_fn, options = unroll_fn.func, unroll_fn.keywords
+    if not any(unroll_fn is known for known in _RUNS):
+        names = " or ".join(f"jaxrnn.{known.__name__}" for known in _RUNS)
+        got = getattr(unroll_fn, "__name__", type(unroll_fn).__name__)
+        msg = (
+            f"{_BY}: got {got}; expected {names}, which are parallel in time; checkpointed and "
+            "truncated go along time block by block"
+        )
+        raise TypeError(msg)
+    odd = sorted(set(options) - set(_OPTIONS[unroll_fn]))
+    if odd:
+        known = ", ".join(_OPTIONS[unroll_fn]) or "none"
+        msg = (
+            f"{_BY}: got {unroll_fn.__name__} with {', '.join(odd)}; expected of its options "
+            f"{known}; all steps are one block here, and flags are passed when it is run"
+        )
+        raise ValueError(msg)
+    return functools.partial(_RUNS[unroll_fn], **options)
 
 
 def _read_axis(mesh: Mesh, axis: str) -> TimeAxis:
@@ -72,15 +110,21 @@ def time_sharded(unroll_fn: UnrollFn, mesh: Mesh, axis: str) -> UnrollFn:
     """Runs a cell over a sequence that is split in time over the devices of a mesh axis.
 
     Values and derivatives are those of `unroll_fn` on one device, up to rounding. With n devices on
-    the axis each holds T / n steps and whatever is kept of them. Each composes the map of its own
-    steps; of that the devices exchange one map each, O(n) in all whatever T is, and apply theirs to
+    the axis each holds T / n steps and whatever is kept of them. Each composes the maps of its own
+    steps; of these the devices exchange one each, n in all whatever T is, and apply their own to
     the state in which their steps begin. The derivative is a scan of the same kind, in reversed
     time for reverse mode; forward mode, reverse mode and derivatives of these work.
+
+    Every iteration of `newton_unroll` is such a scan, of the steps' linearised maps, and so is its
+    derivative; each device knows its neighbour's last state. All steps are one block: the Jacobians
+    of T / n steps must fit on a device. What goes step by step is not split: the sequential run
+    after a failure and derivatives by approximate Jacobians collect the sequence on every device.
 
     Other axes of the mesh stay free: a batch that is split over one of them remains so.
 
     Args:
-      unroll_fn: `associative_unroll`.
+      unroll_fn: `associative_unroll`, or `newton_unroll`, also as a `functools.partial` with its
+        `method`, `tolerance`, `max_iters`, `guess` or `on_failure`.
       mesh: the devices. All its axes are of type Auto.
       axis: the mesh axis over which time is split.
 
@@ -92,8 +136,8 @@ def time_sharded(unroll_fn: UnrollFn, mesh: Mesh, axis: str) -> UnrollFn:
     Raises:
       TypeError: `unroll_fn` is not one of these, `mesh` is no mesh, or when run: the cell is not
         one that `unroll_fn` takes.
-      ValueError: the mesh has no such axis, or has axes that are not Auto; when run: the axis's
-        size does not divide T.
+      ValueError: the mesh has no such axis, or has axes that are not Auto; an option such as
+        `block_size` is given; when run: the axis's size does not divide T.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -109,26 +153,15 @@ def time_sharded(unroll_fn: UnrollFn, mesh: Mesh, axis: str) -> UnrollFn:
     Reference:
       G. Blelloch, "Prefix sums and their applications", 1990, section 1.2.1: sums of blocks.
     """
-    options = {}
-    if isinstance(unroll_fn, functools.partial) and not unroll_fn.args:
-        unroll_fn, options = unroll_fn.func, unroll_fn.keywords
-    if unroll_fn not in _RUNS:
-        names = " or ".join(f"jaxrnn.{known.__name__}" for known in _RUNS)
-        got = getattr(unroll_fn, "__name__", type(unroll_fn).__name__)
-        msg = (
-            f"{_BY}: got {got}; expected {names}, which are parallel in time; transformations such "
-            "as checkpointed have no form of their own here"
-        )
-        raise TypeError(msg)
+    run_along = _read_unroll(unroll_fn)
     time = _read_axis(mesh, axis)
-    run_it = functools.partial(_RUNS[unroll_fn], time=time, **options)
 
     @compiled_per_cell()
     def run(cell, params, xs, state=None, *, mask=None, resets=None):
         check_cell_type(cell, by=_BY)
         sequence = read_sequence(cell, xs, mask, resets, by=_BY)
         _check_steps(sequence, sequence.batch_shape(cell), time)
-        last, ys = run_it(cell, params, time.place(sequence), state)
+        last, ys = run_along(cell, params, time.place(sequence), state, time=time)
         return last, time.place(ys)
 
     return run
