@@ -34,8 +34,9 @@ FIRST_LAWS = (
 )
 # These count steps in integers, and the spectrum rejects that.
 COUNTERS = ("clockwork", "phased_lstm")
-# Parts of what another does, or tested elsewhere (tests/unrolls/test_associative.py).
-SELDOM = ("truncated", "unroll_factor", "checkpointed_fused", "associative", "chunked")
+# Parts of what another does, or tested elsewhere (tests/unrolls), or the same code for every cell.
+SELDOM = ("truncated", "truncated_every", "unroll_factor", "checkpointed_fused")
+SELDOM += ("associative", "chunked")
 # One unroll of every kind; of the zoo these alone, for the others are the same code. Those that
 # take any cell have a derivative of their own for none: of the zoo their values are compared.
 EACH_KIND = ("fused", "fused_outputs", "truncated_every", "checkpointed")
@@ -83,17 +84,16 @@ def law_rows():
 def unroll_rows():
     """Every unroll, cell and kind of flags.
 
-    "both" passes through all code there is. The other kinds run for a few cells only: what is
-    absent there is absent for every cell alike. Of these, of `truncated` without `every` (a part of
-    what `truncated` with `every` does) and of `unroll_factor` those of one cell run by default; of
-    the zoo none.
+    "both" passes through all code there is. The other kinds run for a few cells only, in the slow
+    run: what is absent there is absent for every cell alike. Of the unrolls in `SELDOM` those of
+    one cell run by default; of the zoo none.
     """
     return [
         pytest.param(
             name, run, kind, id=f"{name}-{run}-{kind}",
             marks=marks(
                 name,
-                slow=case.zoo or (name != "lstm" and (kind != "both" or run in SELDOM)),
+                slow=case.zoo or kind != "both" or (name != "lstm" and run in SELDOM),
             ),
         )
         for name, case in CASES.items()
