@@ -36,11 +36,9 @@ UNROLLS = {
     "chunked": functools.partial(chunked_unroll, chunk_size=3),
     "sequential": chunked_unroll,  # the default on CPU
 }
-# Complex diagonal maps, a map of its own with a stabiliser, dense maps, one unroll each; every cell
-# in the slow run.
+# Complex diagonal maps and dense maps, one unroll each; every cell in the slow run.
 ROWS = [
     ("lru", "both", (2,), ("associative",)),
-    pytest.param("mlstm", "both", (), ("chunked",), marks=SLOW),
     ("rotating", "plain", (2, 1), ("sequential",)),
     *(
         pytest.param(name, kind, batch, ("associative", "chunked"), marks=SLOW)
