@@ -28,7 +28,6 @@ COSTLY_LAWS = ("unrolls_agree", *FLOW_LAWS)
 FIRST_LAWS = (
     "step_keeps_the_state",
     "dtypes_flow_through",
-    "witness_is_the_step",
     "pointwise_keeps_units_apart",
     "combine_is_associative",
 )

@@ -183,7 +183,7 @@ def test_training_leaves_skipped_steps_out():
 
 
 @pytest.mark.parametrize("value", [0.0, math.nan, math.inf, 1e-30, 1e30])
-@pytest.mark.parametrize("steps", [1, 7])
+@pytest.mark.parametrize("steps", [1, pytest.param(7, marks=pytest.mark.slow)])
 def test_training_of_odd_numbers(value, steps):
     curves = {"a": (np.full(steps, value), np.full(steps, value))}
     figure, _ = plot_training(curves, baseline=1.0, clip_norm=1.0)

@@ -16,7 +16,11 @@ UNROLLS = {
     "checkpointed": checkpointed(unroll, 4),
     "truncated": truncated(unroll, STEPS),
 }
-each_unroll = pytest.mark.parametrize("run", UNROLLS.values(), ids=UNROLLS)
+each_unroll = pytest.mark.parametrize(
+    "run",
+    # The others are made of it.
+    [pytest.param(UNROLLS[k], id=k, marks=[pytest.mark.slow] * (k != "unroll")) for k in UNROLLS],
+)
 
 
 def normal(seed, *shape):
@@ -127,7 +131,15 @@ def test_a_reset_cuts_the_jacobian(key):
 
 @pytest.mark.parametrize(
     ("steps", "window", "every"),
-    [(7, 3, None), (6, 3, None), (7, 1, None), (7, 4, 2), (8, 4, 2), (7, 4, 1), (5, 6, 3)],
+    [
+        (7, 3, None),
+        (7, 4, 2),
+        (5, 6, 3),
+        *(
+            pytest.param(*sizes, marks=pytest.mark.slow)
+            for sizes in ((6, 3, None), (7, 1, None), (8, 4, 2), (7, 4, 1))
+        ),
+    ],
 )
 def test_truncated_reaches_back_to_the_windows_start(steps, window, every, key):
     params, xs = CELL.init(key), normal(0, steps, INPUT)
