@@ -10,16 +10,16 @@ from jaxrnn.testing.law import in_double, require
 __all__ = ["jacobians_concatenate", "log_determinants_add_up"]
 
 
-def _is_real(probe) -> bool:
-    """Says whether the whole state is real, so that it has a spectrum."""
+def _has_spectrum(probe) -> bool:
+    """Says whether the whole state is real or complex numbers, so that it has a spectrum."""
     leaves = jax.tree.leaves(probe.state)
-    return all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in leaves)
+    return all(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves)
 
 
 @in_double
 def log_determinants_add_up(probe):
     """The Lyapunov exponents of all directions sum to the mean log determinant of the steps."""
-    if not _is_real(probe):
+    if not _has_spectrum(probe):
         return
     arguments = probe.cell, probe.params, probe.xs, probe.state
     exponents = np.asarray(lyapunov_spectrum(*arguments, qr_every=1).exponents)
@@ -43,7 +43,7 @@ def log_determinants_add_up(probe):
 @in_double
 def jacobians_concatenate(probe):
     """The Jacobian of a run is that of its second half times that of its first."""
-    if not _is_real(probe):
+    if not _has_spectrum(probe):
         return
     arguments, half = (probe.cell, probe.params, probe.xs, probe.state), probe.num_steps // 2
 
