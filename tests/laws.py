@@ -23,8 +23,10 @@ VARIANTS = (
 FLOW_LAWS = ("jacobians_concatenate", "log_determinants_add_up")
 # So are the unrolls; where a test checks a whole cell it leaves them to those rows.
 COSTLY_LAWS = ("unrolls_agree", *FLOW_LAWS)
-# What a cell can break that keeps the others; of the zoo these run by default, the rest is slow.
-# (Its values and gradients on a batch are compared with other implementations by default.)
+# What a cell can break that keeps the others; of these cells of the zoo, one of a kind, they run by
+# default, the rest is slow. (The values and gradients of every cell, on a batch, are compared with
+# other implementations by default.)
+ZOO_FIRST = ("peephole_lstm", "rhn", "ind_rnn", "lru", "mlstm", "conv_gru", "clockwork", "ltc")
 FIRST_LAWS = (
     "step_keeps_the_state",
     "dtypes_flow_through",
@@ -69,7 +71,8 @@ def law_rows():
             law, name, id=f"{name}-{law}",
             marks=marks(
                 name,
-                slow=law not in FIRST_LAWS if case.zoo else law in FLOW_LAWS and name != "lstm",
+                slow=(law not in FIRST_LAWS or name not in ZOO_FIRST)
+                if case.zoo else law in FLOW_LAWS and name != "lstm",
             ),
         )
         for name, case in CASES.items()
