@@ -126,8 +126,8 @@ def table(data):
         "which half is left, and the steps of Adam until the loss on the adding "
         f"problem over {length} steps is half of that without memory, with the rate of learning "
         f"({RATES[0]}, or {RATES[1]} where that does not do). One seed; what a cell does at first "
-        "says little about what it learns to do. Where it does not get there, the lowest loss as "
-        "a part of that without memory: `lru` and `s5` are linear from input to output, "
+        "says little about what it learns to do. Where it does not get there, the loss at the end "
+        "as a part of that without memory: `lru` and `s5` are linear from input to output, "
         "and the adding problem multiplies. Written by `python benchmarks/zoo.py`.",
         "",
         "![Rates of decay of all cells](zoo.png)",
