@@ -159,7 +159,6 @@ def _by_lag(cell, params, xs, state, *, mask, resets, d_ys, num_lags):
 
 def _measure(cell, params, xs, state, mask, resets, d_ys, total, num_lags):
     steps, pull = _untied(cell, params, xs, state, mask, resets)
-    zero_ys = jax.tree.map(jnp.zeros_like, d_ys)
 
     # The whole gradient: what each step adds, from the gradient of the state that it makes.
     later = _shift(total)
@@ -176,25 +175,20 @@ def _measure(cell, params, xs, state, mask, resets, d_ys, total, num_lags):
         share = jnp.ldexp(dot / whole_norm**2, jnp.clip(exponent - whole_top, -_FAR, _FAR))
         return log_scale(exponent, norm), dot / (norm * whole_norm), share
 
-    def further(reach, _):
-        reach = _shift(reach)
+    def further(reach, lag):
+        # The outputs' gradients enter at lag 0; from there on their pull on the states moves back.
+        outputs = jax.tree.map(lambda leaf: jnp.where(lag == 0, leaf, 0), d_ys)
         top = jnp.max(reach.exponent)
         # Apart, because a sum over times and sequences needs one power of two for all of them.
-        part, _ = pull((_at(reach, top), zero_ys))
-        _, states = pull((reach.values, zero_ys))
-        return _rescale_each(states, reach.exponent), compare(part, top)
+        part, _ = pull((_at(reach, top), outputs))
+        _, states = pull((reach.values, outputs))
+        return _shift(_rescale_each(states, reach.exponent)), compare(part, top)
 
-    part, states = pull((jnp.zeros_like(steps), d_ys))
-    first = compare(part, jnp.int32(0))
-    reach = _rescale_each(states, jnp.zeros_like(total.exponent))
-    _, rest = jax.lax.scan(further, reach, length=num_lags - 1)
-    log_norms, cosine, share = jax.tree.map(
-        lambda one, more: jnp.concatenate([one[None], more]), first, rest
-    )
+    lags = jnp.arange(num_lags)
+    start = Scaled(jnp.zeros_like(steps), jnp.zeros_like(total.exponent))
+    _, (log_norms, cosine, share) = jax.lax.scan(further, start, lags)
     log_norm = log_scale(whole_top, whole_norm)
-    return ParameterGradientByLag(
-        jnp.arange(num_lags), log_norms, cosine, share, jnp.cumsum(share), log_norm
-    )
+    return ParameterGradientByLag(lags, log_norms, cosine, share, jnp.cumsum(share), log_norm)
 
 
 def _untied(cell, params, xs, state, mask, resets):

@@ -1,8 +1,9 @@
 """The report's numbers: train a network on a task, measure its gradients before and after."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from jaxrnn.core.trees import num_parameters
 from jaxrnn.tasks import Batch, Task
 from jaxrnn.train import Metrics
 
-__all__ = ["CellReport", "Curve", "GradientReport", "Rate", "measure_cell", "rate_of"]
+__all__ = ["CellReport", "Curve", "GradientReport", "Rate", "measure_cells", "rate_of"]
 
 
 class Rate(NamedTuple):
@@ -149,9 +150,8 @@ def _report(measured) -> GradientReport:
     )
 
 
-def measure_cell(
-    name: str,
-    make: Callable[[int, int], Cell],
+def measure_cells(
+    makes: Mapping[str, Callable[[int, int], Cell]],
     task: Task,
     *,
     hidden_size: int,
@@ -160,13 +160,12 @@ def measure_cell(
     learning_rate: float,
     clip_norm: float,
     num_sequences: int,
-    on_chunk: Callable[[int, Any], Any] | None = None,
-) -> CellReport:
-    """Trains one cell with a readout on a task and measures its gradients before and after.
+    on_chunk: Callable[[str, int, Any], Any] | None = None,
+) -> Iterator[CellReport]:
+    """Trains cells with a readout on a task and measures their gradients before and after.
 
     Args:
-      name: the cell's name, for the report.
-      make: ``(input_size, hidden_size) -> Cell``.
+      makes: by name, ``(input_size, hidden_size) -> Cell``.
       task: the task.
       hidden_size: H.
       steps: training steps.
@@ -175,22 +174,37 @@ def measure_cell(
       learning_rate: of Adam.
       clip_norm: of the gradient.
       num_sequences: how many sequences are measured.
-      on_chunk: as for `jaxrnn.train.fit`.
+      on_chunk: as for `jaxrnn.train.fit`, with the cell's name first.
 
-    Returns:
-      The report.
+    Yields:
+      A report for each cell.
     """
-    network = make_network(make, task, hidden_size=hidden_size, seed=seed)
-    probe = network.probe(num_sequences)
-    measure = jax.jit(lambda params, batch: _measure(network, task, params, batch))
-    lowered = measure.lower(network.params, probe)
+    networks = {
+        name: make_network(make, task, hidden_size=hidden_size, seed=seed)
+        for name, make in makes.items()
+    }
+
+    # The program runs twice and takes longer to compile than to run: LLVM need not polish it.
+    options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+
+    def prepare(network: Network):
+        measure = jax.jit(lambda params, batch: _measure(network, task, params, batch))
+        return measure.lower(network.params, network.probe(num_sequences)).compile(options)
+
     # Compiling takes longer than measuring; a second core does it while the first one trains.
-    with ThreadPoolExecutor(1) as pool:
-        compiling = pool.submit(lowered.compile)
-        result = network.train(
-            steps=steps, learning_rate=learning_rate, clip_norm=clip_norm, on_chunk=on_chunk
-        )
-        compiled = compiling.result()
-    before = _report(compiled(network.params, probe))
-    after = _report(compiled(result.state.params, probe))
-    return CellReport(name, num_parameters(network.params), result.metrics, before, after)
+    pool = ThreadPoolExecutor(1)
+    try:
+        waiting = {name: pool.submit(prepare, network) for name, network in networks.items()}
+        for name, network in networks.items():
+            result = network.train(
+                steps=steps,
+                learning_rate=learning_rate,
+                clip_norm=clip_norm,
+                on_chunk=None if on_chunk is None else partial(on_chunk, name),
+            )
+            measure, probe = waiting.pop(name).result(), network.probe(num_sequences)
+            before = _report(measure(network.params, probe))
+            after = _report(measure(result.state.params, probe))
+            yield CellReport(name, num_parameters(network.params), result.metrics, before, after)
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -49,7 +49,7 @@ class Network(NamedTuple):
 
     def probe(self, num_sequences: int) -> Batch:
         """Draws the sequences to measure."""
-        batch = self.task.sample(self.probe_key)
+        batch = jax.jit(self.task.sample)(self.probe_key)
         return jax.tree.map(lambda leaf: leaf[:, :num_sequences], batch)
 
     def train(

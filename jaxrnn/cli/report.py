@@ -18,7 +18,7 @@ from jaxrnn.cli.choices import (
     choose_cells,
     choose_task,
 )
-from jaxrnn.cli.measure import CellReport, measure_cell
+from jaxrnn.cli.measure import CellReport, measure_cells
 from jaxrnn.cli.output import output_directory, write_files
 from jaxrnn.cli.results import make_json, table_rows, verdict, versions
 from jaxrnn.cli.terminal import format_table, progress
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         {
             "hidden": (64, "hidden size"),
             "length": (100, "steps of a sequence (copy: of its delay)"),
-            "steps": (600, "training steps"),
+            "steps": (300, "training steps"),
             "seed": (0, "of everything random"),
         },
     )
@@ -59,32 +59,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _measure_all(arguments, cells, task: Task, advance: Callable[..., None]) -> list[CellReport]:
-    reports = []
-    for name, entry in cells.items():
-        done = 0
+    done = dict.fromkeys(cells, 0)
 
-        def on_chunk(steps, metrics, name=name):
-            nonlocal done
-            label = f"{name}, measuring" if steps == arguments.steps else name
-            advance(label, steps - done, float(metrics.loss[-1]))
-            done = steps
+    def on_chunk(name, steps, metrics):
+        label = f"{name}, measuring" if steps == arguments.steps else name
+        advance(label, steps - done[name], float(metrics.loss[-1]))
+        done[name] = steps
 
-        advance(f"{name}, compiling and measuring", 0)
-        reports.append(
-            measure_cell(
-                name,
-                entry.make,
-                task,
-                hidden_size=arguments.hidden,
-                steps=arguments.steps,
-                seed=arguments.seed,
-                learning_rate=_LEARNING_RATE,
-                clip_norm=_CLIP_NORM,
-                num_sequences=_MEASURED,
-                on_chunk=on_chunk,
-            )
+    advance(f"{next(iter(cells))}, compiling", 0)
+    return list(
+        measure_cells(
+            {name: entry.make for name, entry in cells.items()},
+            task,
+            hidden_size=arguments.hidden,
+            steps=arguments.steps,
+            seed=arguments.seed,
+            learning_rate=_LEARNING_RATE,
+            clip_norm=_CLIP_NORM,
+            num_sequences=_MEASURED,
+            on_chunk=on_chunk,
         )
-    return reports
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ QUICK = ["--hidden", "2", "--length", "3", "--steps", "2", "--cells", "elman"]
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
     """Trains nothing and draws nothing, in an empty directory: what is wrong is seen before."""
-    monkeypatch.setattr(report, "measure_cell", measure_quickly)
+    monkeypatch.setattr(report, "measure_cells", measure_quickly)
     monkeypatch.setattr(pictures, "draw_pictures", lambda *_, **__: {"training.png": b"picture"})
     monkeypatch.chdir(tmp_path)
 
@@ -149,7 +149,7 @@ def test_a_file_that_may_not_be_read(files, capsys, monkeypatch):
     ],
 )
 def test_unwritable_output(out, reason, files, capsys, monkeypatch):
-    monkeypatch.setattr(report, "measure_cell", None)  # known before any work
+    monkeypatch.setattr(report, "measure_cells", None)  # known before any work
     said = refused(capsys, "--out", out)
     assert f"got --out {out}" in said and reason in said
     assert "expected a directory that can be written to" in said
@@ -212,7 +212,7 @@ def test_work_that_ends_early(error, out, capsys, monkeypatch):
     def stop(*_, **__):
         raise error
 
-    monkeypatch.setattr(report, "measure_cell", stop)
+    monkeypatch.setattr(report, "measure_cells", stop)
     status = {KeyboardInterrupt: 130}.get(error, 1 if "step" in str(error) else 2)
     assert main(["report", *QUICK, "--out", out]) == status
     said = capsys.readouterr()
@@ -241,7 +241,7 @@ def test_an_old_report_stays_until_the_new_one_is_there(capsys, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(report, "measure_cell", stop)
+        patch.setattr(report, "measure_cells", stop)
         assert main(["report", *QUICK, "--seed", "5", "--out", "out"]) == 130
     assert {path.name: path.read_bytes() for path in pathlib.Path("out").iterdir()} == old
     assert main(["report", *QUICK, "--seed", "5", "--out", "out"]) == 0
@@ -290,7 +290,7 @@ def test_a_network_too_large_is_one_text(error, capsys, monkeypatch):
     def stop(*_, **__):
         raise error
 
-    monkeypatch.setattr(report, "measure_cell", stop)
+    monkeypatch.setattr(report, "measure_cells", stop)
     refused(capsys)
 
 
@@ -305,10 +305,10 @@ def test_a_file_name_that_is_not_utf8(files, capsys):
 
 
 def test_numbers_that_are_none_are_not_called_dead(capsys, monkeypatch):
-    def broken(name, *_, **__):
-        return make_report(name, np.nan)
+    def broken(makes, *_, **__):
+        return [make_report(name, np.nan) for name in makes]
 
-    monkeypatch.setattr(report, "measure_cell", broken)
+    monkeypatch.setattr(report, "measure_cells", broken)
     assert main(["report", *QUICK]) in (0, 1)
     assert "dies exactly" not in capsys.readouterr().out
 

@@ -87,7 +87,7 @@ def test_help_of_report_names_options_tasks_and_cells(capsys):
     for name, entry in TASKS.items():
         assert f"{name}: {entry.summary}" in text
     assert ", ".join(jaxrnn.CELLS) in text
-    for default in ("elman,lstm,gru", "64", "100", "600", "0", "jaxrnn-report"):
+    for default in ("elman,lstm,gru", "64", "100", "300", "0", "jaxrnn-report"):
         assert f"(default: {default})" in text
     assert "%(" not in text
 
