@@ -41,6 +41,7 @@ WAYS = {
     "unroll/1": (factor(unroll, 1), True),
     "unroll/8": (factor(unroll, 8), False),
     "fused": (fused_unroll, True),
+    "fused/1": (factor(fused_unroll, 1), False),
     "fused_outputs": (functools.partial(fused_unroll, storage="outputs"), False),
 }
 

@@ -37,11 +37,13 @@ class Model(NamedTuple):
 
     Attributes:
       pack: from the library's own parameters to this layer's weights; affine, in JAX.
-      apply: ``(weights, xs) -> ys``, both ``(T, B, ...)``.
+      apply: ``(weights, xs) -> ys``, both ``(T, B, ...)``, or ``(B, T, ...)`` where `batch_first`.
+      batch_first: what the layer takes and returns; the arrays are turned outside of its program.
     """
 
     pack: Callable[[Params], Any]
     apply: Callable[[Any, Array], Array]
+    batch_first: bool = False
 
 
 class Program(NamedTuple):
@@ -86,8 +88,12 @@ def compile_model(
     Returns:
       The program. Its compile time is that of the training step, tracing included.
     """
-    pack, apply = model
-    xs, weight = problem.xs, problem.weight
+    pack, apply, batch_first = model
+
+    def turned(array):
+        return jax.numpy.swapaxes(array, 0, 1) if batch_first else array
+
+    xs, weight = turned(problem.xs), turned(problem.weight)
     weights = jax.tree.map(jax.numpy.asarray, pack(problem.params))
     with problem.at_precision(precision):
         step = jax.jit(
@@ -110,7 +116,7 @@ def compile_model(
     def results():
         (d_weights, d_xs), ys = step(weights, xs, weight)
         parameters = mapped_back(pack, problem.params, d_weights)
-        return Results(np.asarray(ys), np.asarray(d_xs), parameters)
+        return Results(np.asarray(turned(ys)), np.asarray(turned(d_xs)), parameters)
 
     return Program(
         lambda: jax.block_until_ready(step(weights, xs, weight)),

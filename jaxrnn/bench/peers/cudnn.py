@@ -1,4 +1,8 @@
-"""`jax.experimental.rnn`: cuDNN's LSTM as JAX has it; it wants the batch first."""
+"""`jax.experimental.rnn`: cuDNN's LSTM as JAX has it.
+
+It takes the batch first, and is handed such arrays: one that its own program has transposed it
+reads wrongly (jax 0.11.2).
+"""
 
 import jax.numpy as jnp
 
@@ -30,10 +34,10 @@ def cudnn_layer(problem: Problem) -> Model:
         return jnp.concatenate([*matrices, params.b, second_bias("lstm", params)])
 
     def apply(weights, xs):
-        steps, batch, _ = xs.shape
+        batch, steps, _ = xs.shape
         zeros = jnp.zeros((1, batch, hidden), xs.dtype)
         ys, _, _ = rnn.lstm(
-            jnp.swapaxes(xs, 0, 1),
+            xs,
             zeros,
             zeros,
             weights,
@@ -45,6 +49,6 @@ def cudnn_layer(problem: Problem) -> Model:
             bidirectional=False,
             precision="highest" if problem.precision == "fp32" else None,
         )
-        return jnp.swapaxes(ys, 0, 1)
+        return ys
 
-    return Model(pack, apply)
+    return Model(pack, apply, batch_first=True)
