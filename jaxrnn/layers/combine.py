@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from jaxrnn.core.trees import mask_zero
 from jaxrnn.layers.layer import Layer, SizedInit, check_layers, init_layer, output_size
+from jaxrnn.layers.parts import Bidirectional, Residual, Reverse, Stack
 
 __all__ = ["bidirectional", "residual", "reverse", "stack"]
 
@@ -75,7 +76,7 @@ def stack(*layers: Layer) -> Layer:
             after.append(s)
         return tuple(after), xs
 
-    return Layer(SizedInit(init), _states(layers), apply)
+    return Layer(SizedInit(init), _states(layers), apply, Stack(apply, layers))
 
 
 def reverse(inner: Layer) -> Layer:
@@ -119,7 +120,7 @@ def reverse(inner: Layer) -> Layer:
     def init(key, input_size=None):
         return init_layer(inner, key, input_size)
 
-    return Layer(SizedInit(init), inner.initial_state, apply)
+    return Layer(SizedInit(init), inner.initial_state, apply, Reverse(apply, inner))
 
 
 def bidirectional(forward: Layer, backward: Layer) -> Layer:
@@ -164,7 +165,8 @@ def bidirectional(forward: Layer, backward: Layer) -> Layer:
         join = jax.tree.map(lambda y, z: jnp.concatenate([y, z], axis=-1), ys, zs)
         return (first, second), join
 
-    return Layer(SizedInit(init), _states(both), apply)
+    parts = Bidirectional(apply, forward, backward)
+    return Layer(SizedInit(init), _states(both), apply, parts)
 
 
 def residual(inner: Layer) -> Layer:
@@ -205,4 +207,4 @@ def residual(inner: Layer) -> Layer:
     def init(key, input_size=None):
         return init_layer(inner, key, input_size)
 
-    return Layer(SizedInit(init), inner.initial_state, apply)
+    return Layer(SizedInit(init), inner.initial_state, apply, Residual(apply, inner))

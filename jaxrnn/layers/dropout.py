@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxrnn.core.trees import mask_zero
 from jaxrnn.core.types import Key, State
 from jaxrnn.layers.layer import Layer
+from jaxrnn.layers.parts import Dropout
 from jaxrnn.unrolls.sequence import check_flags
 
 __all__ = ["DropoutState", "dropout", "seed_dropout"]
@@ -83,7 +84,7 @@ def dropout(rate: float, *, variational: bool = False) -> Layer:
         keep = jax.random.bernoulli(now, 1 - rate, shape)
         return DropoutState(after), jnp.where(keep, xs / (1 - rate), 0)
 
-    return Layer(init, initial_state, apply)
+    return Layer(init, initial_state, apply, Dropout(apply))
 
 
 def seed_dropout(state: State, key: Key) -> State:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxrnn.core.cell import Cell, check_cell_type
 from jaxrnn.core.types import Array, InitialStateFn, Input, Key, Output, Params, State, UnrollFn
 from jaxrnn.kernels.select import select_unroll
+from jaxrnn.layers.parts import Parts, Recurrent
 
 __all__ = ["ApplyFn", "Layer", "SizedInit", "check_layers", "init_layer", "layer", "output_size"]
 
@@ -35,11 +36,14 @@ class Layer(NamedTuple):
       init: ``(key) -> params``.
       initial_state: ``(params, batch_shape=()) -> state``.
       apply: ``(params, xs, state=None, *, mask=None, resets=None) -> (state, ys)``, time-major.
+      parts: what the layer is made of, for those who read a network and do not run it, such as
+        exporters; None for a layer that only its `apply` describes.
     """
 
     init: Callable[[Key], Params]
     initial_state: InitialStateFn
     apply: ApplyFn
+    parts: Parts | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,4 +141,4 @@ def layer(cell: Cell, unroll_fn: UnrollFn | None = None) -> Layer:
         run = select_unroll(cell) if unroll_fn is None else unroll_fn
         return run(cell, params, xs, state, mask=mask, resets=resets)
 
-    return Layer(cell.init, cell.initial_state, apply)
+    return Layer(cell.init, cell.initial_state, apply, Recurrent(apply, cell, unroll_fn))

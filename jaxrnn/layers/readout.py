@@ -9,6 +9,7 @@ from jaxrnn.core.checks import check_size
 from jaxrnn.core.trees import mask_zero
 from jaxrnn.core.types import Array
 from jaxrnn.layers.layer import Layer, SizedInit
+from jaxrnn.layers.parts import Readout
 from jaxrnn.unrolls.sequence import check_flags
 
 __all__ = ["ReadoutParams", "readout"]
@@ -89,4 +90,4 @@ def readout(
         mask = check_flags("mask", mask, xs.shape[:-1], by="readout")
         return (), mask_zero(mask, mask_zero(mask, xs) @ params.w + params.b)
 
-    return Layer(SizedInit(initialize), initial_state, apply)
+    return Layer(SizedInit(initialize), initial_state, apply, Readout(apply))
