@@ -4,6 +4,7 @@ from jaxrnn.interop.foreign_equinox import from_equinox as from_equinox
 from jaxrnn.interop.foreign_flax import from_flax as from_flax
 from jaxrnn.interop.foreign_flax import from_nnx as from_nnx
 from jaxrnn.interop.foreign_haiku import from_haiku as from_haiku
+from jaxrnn.interop.foreign_torch import from_torch as from_torch
 from jaxrnn.interop.onnx import export_onnx as export_onnx
 from jaxrnn.interop.stablehlo import export_stablehlo as export_stablehlo
 from jaxrnn.interop.stablehlo import plain as plain
@@ -18,6 +19,7 @@ __all__ = [
     "from_flax",
     "from_haiku",
     "from_nnx",
+    "from_torch",
     "import_weights",
     "plain",
 ]

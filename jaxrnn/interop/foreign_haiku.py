@@ -1,0 +1,106 @@
+"""Cores written in haiku, as cells of this library."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.core.cell import Cell
+from jaxrnn.core.checks import check_size
+from jaxrnn.core.trees import batch_shape_of
+from jaxrnn.core.types import Params
+from jaxrnn.interop.foreign import init_of, load_framework, reader_of, wrong_model
+
+__all__ = ["from_haiku"]
+
+_MAKER = "a function that makes the core, as in lambda: hk.LSTM(16)"
+
+
+def _missing(error: ValueError, params: Mapping) -> ValueError:
+    name = next(iter(params), "net/~/lstm/linear")
+    msg = (
+        f"from_haiku: got parameters of the modules {sorted(params)}; expected those of the core "
+        f"made alone: {error}; rename the modules, as in {{'lstm/linear': params[{name!r}]}}"
+    )
+    return ValueError(msg)
+
+
+def from_haiku(
+    make_core: Callable[[], Any], params: Params, *, input_ndim: int = 1
+) -> tuple[Cell, Params]:
+    """Reads a haiku core with its parameters.
+
+    Args:
+      make_core: a function of no arguments that makes the ``haiku.RNNCore``, as in
+        ``lambda: hk.LSTM(16)``; it is called inside ``haiku.transform``.
+      params: parameters by module and name, as ``init`` of a transformed function returns them,
+        with the names that the core has where it stands alone: ``{"lstm/linear": {"w": ..., "b":
+        ...}}``. A core inside another module has longer names; rename them.
+      input_ndim: number of feature axes of a float input, more than 1 for images.
+
+    Returns:
+      The cell, of `General` structure, and its parameters: `params`, with arrays as leaves. Its
+      state is haiku's, for an LSTM ``LSTMState(hidden, cell)``; the initial one is that of the
+      core, in JAX's default dtype as haiku makes it. The core always sees one batch axis, to
+      which all batch axes are joined. Its ``init`` returns these parameters for every key.
+
+    Raises:
+      ImportError: haiku is not installed.
+      TypeError: `make_core` makes no core, or `params` is no mapping.
+      ValueError: the core asks for parameters that are not there (seen when the cell is run).
+
+    Example:
+      >>> import haiku as hk
+      >>> import jaxrnn
+      >>> def run(xs):
+      ...     core = hk.LSTM(16)
+      ...     return hk.dynamic_unroll(core, xs, core.initial_state(xs.shape[1]))
+      >>> params = hk.transform(run).init(jax.random.key(0), jnp.ones((7, 2, 3)))
+      >>> cell, params = from_haiku(lambda: hk.LSTM(16), params)
+      >>> (hidden, memory), ys = jaxrnn.unroll(cell, params, jnp.ones((7, 2, 3)))
+      >>> ys.shape
+      (7, 2, 16)
+    """
+    hk = load_framework("haiku", by="from_haiku")
+    if not callable(make_core) or reader_of(make_core) is not None:
+        raise wrong_model(make_core, _MAKER, by="from_haiku")
+    if not isinstance(params, Mapping):
+        msg = (
+            f"from_haiku: got params of type {type(params).__name__}; expected a mapping from "
+            "names of modules to parameters; pass what init of the transformed function returned"
+        )
+        raise TypeError(msg)
+    check_size("input_ndim", input_ndim, by="from_haiku")
+
+    def core():
+        made = make_core()
+        if not (callable(made) and hasattr(made, "initial_state")):
+            raise wrong_model(made, f"a haiku.RNNCore from make_core, {_MAKER}", by="from_haiku")
+        return made
+
+    stepped = hk.without_apply_rng(hk.transform(lambda x, state: core()(x, state)))
+    started = hk.without_apply_rng(hk.transform(lambda size: core().initial_state(size)))
+    params = jax.tree.map(jnp.asarray, params)
+
+    def initial_state(params, batch_shape=()):
+        state = started.apply(params, math.prod(batch_shape))
+        return jax.tree.map(lambda leaf: leaf.reshape(*batch_shape, *leaf.shape[1:]), state)
+
+    def step(params, state, x):
+        batch = batch_shape_of(x, input_ndim)
+        size = math.prod(batch)
+        state, x = jax.tree.map(
+            lambda leaf: leaf.reshape(size, *leaf.shape[len(batch) :]), (state, x)
+        )
+        try:
+            y, state = stepped.apply(params, x, state)
+        except ValueError as error:
+            if "Unable to retrieve parameter" not in str(error):
+                raise
+            raise _missing(error, params) from error
+        return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), (state, y))
+
+    jax.eval_shape(initial_state, params)  # what is no core is seen here
+    return Cell(init_of(params), initial_state, step, input_ndim=input_ndim), params
