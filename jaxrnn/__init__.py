@@ -85,6 +85,7 @@ from jaxrnn.layers import residual as residual
 from jaxrnn.layers import reverse as reverse
 from jaxrnn.layers import seed_dropout as seed_dropout
 from jaxrnn.layers import stack as stack
+from jaxrnn.layers import stepper as stepper
 from jaxrnn.unrolls import associative_unroll as associative_unroll
 from jaxrnn.unrolls import checkpointed as checkpointed
 from jaxrnn.unrolls import chunked_unroll as chunked_unroll
@@ -187,6 +188,7 @@ __all__ = [
     "stack",
     "stacked",
     "star",
+    "stepper",
     "tasks",
     "testing",
     "time_sharded",

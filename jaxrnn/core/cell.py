@@ -5,7 +5,7 @@ from typing import NamedTuple
 from jaxrnn.core.structure import General, Hoisted, Structure
 from jaxrnn.core.types import InitFn, InitialStateFn, Params, StepFn
 
-__all__ = ["Cell", "check_cell_type", "from_structure", "hoist", "require"]
+__all__ = ["Cell", "check_cell_type", "from_structure", "hoist", "over_hoisted", "require"]
 
 
 class Cell(NamedTuple):
@@ -118,6 +118,25 @@ def require(cell: Cell, kind: type, by: str) -> Structure:
     return parts
 
 
+def over_hoisted(cell: Cell) -> Cell:
+    """Returns the cell on `Hoisted` parameters, whose `prepare` costs nothing.
+
+    Args:
+      cell: any cell.
+
+    Returns:
+      A cell of the same structure; on ``hoist(cell, params)[1]`` it gives what `cell` gives on
+      `params`.
+    """
+
+    def initial_state(hoisted, batch_shape=()):
+        return cell.initial_state(hoisted.params, batch_shape)
+
+    return from_structure(
+        cell.init, initial_state, cell.parts.hoisted(), input_ndim=cell.input_ndim
+    )
+
+
 def hoist(cell: Cell, params: Params) -> tuple[Cell, Hoisted]:
     """Runs `prepare` now, for a transformation that unrolls the cell inside a loop of its own.
 
@@ -129,13 +148,4 @@ def hoist(cell: Cell, params: Params) -> tuple[Cell, Hoisted]:
       A cell of the same structure and its parameters; running the one on the other gives what
       `cell` gives on `params`, and its `prepare` costs nothing.
     """
-    parts = cell.parts
-
-    def initial_state(hoisted, batch_shape=()):
-        return cell.initial_state(hoisted.params, batch_shape)
-
-    hoisted = Hoisted(params, parts.prepare(params))
-    hoisted_cell = from_structure(
-        cell.init, initial_state, parts.hoisted(), input_ndim=cell.input_ndim
-    )
-    return hoisted_cell, hoisted
+    return over_hoisted(cell), Hoisted(params, cell.parts.prepare(params))

@@ -9,13 +9,16 @@ from jaxrnn.layers.dropout import dropout as dropout
 from jaxrnn.layers.dropout import seed_dropout as seed_dropout
 from jaxrnn.layers.layer import Layer as Layer
 from jaxrnn.layers.layer import layer as layer
+from jaxrnn.layers.one_step import Stepper as Stepper
 from jaxrnn.layers.readout import ReadoutParams as ReadoutParams
 from jaxrnn.layers.readout import readout as readout
+from jaxrnn.layers.streaming import stepper as stepper
 
 __all__ = [
     "DropoutState",
     "Layer",
     "ReadoutParams",
+    "Stepper",
     "bidirectional",
     "dropout",
     "layer",
@@ -24,4 +27,5 @@ __all__ = [
     "reverse",
     "seed_dropout",
     "stack",
+    "stepper",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "shorter_or_more",
     "static",
     "stream_windows",
+    "take_part",
     "window_functions",
 ]
 
@@ -114,6 +115,41 @@ def shorter_or_more(available: int, what: str) -> str:
     """Says what to do when `available` rows or characters are too few for one window."""
     more = f"pass a longer {what}"
     return f"use a length of {available - 1} or less, or {more}" if available > 1 else more
+
+
+def take_part(rows: int, part: tuple[float, float], *, task: str) -> slice:
+    """Returns the rows that lie in a part of the data, by position.
+
+    Args:
+      rows: how many there are.
+      part: ``(start, stop)``, fractions of the data. Parts that meet have no row in common.
+      task: the task's name, for the message.
+
+    Raises:
+      TypeError: `part` is no pair of numbers.
+      ValueError: it is not ``0 <= start < stop <= 1``.
+    """
+    try:
+        start, stop = (float(fraction) for fraction in part)
+    except (TypeError, ValueError):
+        raise TypeError(
+            explain(
+                f"{task}: part",
+                got=repr(part),
+                expected="a pair of fractions",
+                remedy="pass for example part=(0, 0.9)",
+            )
+        ) from None
+    if not 0 <= start < stop <= 1:
+        raise ValueError(
+            explain(
+                f"{task}: part",
+                got=repr(part),
+                expected="0 <= start < stop <= 1",
+                remedy="pass for example part=(0, 0.9), and (0.9, 1) for the rest",
+            )
+        )
+    return slice(round(start * rows), round(stop * rows))
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from jaxrnn.tasks._shared import (
     positive_int,
     read_utf8,
     shorter_or_more,
+    take_part,
     window_functions,
 )
 from jaxrnn.tasks.types import Task
@@ -29,12 +30,13 @@ def series(
     length: int = 100,
     batch_size: int = 32,
     columns: str | Sequence[str] | None = None,
+    part: tuple[float, float] = (0, 1),
 ) -> Task:
     """Makes the task of predicting the next row of a table from the rows so far.
 
     Each column is standardised, ``(value - mean) / std`` over the whole file; ``info["mean"]`` and
-    ``info["std"]`` undo it. Targets are the inputs one row ahead. No row is held out: put the rows
-    for evaluation in a file of their own.
+    ``info["std"]`` undo it. Targets are the inputs one row ahead. To hold rows out make two tasks
+    of two parts, such as ``part=(0, 0.9)`` and ``part=(0.9, 1)``.
 
     A first line without a single number in it is a header; without one the columns are called
     ``"0"``, ``"1"`` and so on.
@@ -47,6 +49,8 @@ def series(
       batch_size: windows B in a batch.
       columns: names of the columns to use, in this order; None takes all. Columns that are not used
         may hold anything, dates for example.
+      part: fractions ``(start, stop)``: the windows lie between these positions of the file; mean,
+        standard deviation and baseline stay those of the whole file.
 
     Returns:
       A `Task` of kind ``"regression"``: xs and targets float ``(T, B, C)`` for C columns, in
@@ -57,10 +61,12 @@ def series(
     Raises:
       FileNotFoundError: nothing is at `path`.
       IsADirectoryError: a directory is at `path`.
-      TypeError: `length` or `batch_size` is not an integer, or `columns` holds no names.
+      TypeError: `length` or `batch_size` is not an integer, `columns` holds no names, or `part` is
+        no pair of numbers.
       ValueError: a cell that is used is empty, not a number, or not finite; rows differ in their
-        number of cells; fewer than ``length + 1`` rows; a column does not vary; a column name is
-        unknown or repeated; the file is empty or not UTF-8; or a size is below one.
+        number of cells; fewer than ``length + 1`` rows in the part; a column does not vary; a
+        column name is unknown or repeated; the file is empty or not UTF-8; `part` is none; or a
+        size is below one.
 
     Example:
       >>> import jax
@@ -86,12 +92,13 @@ def series(
         label = source = str(path)
         licence = "not stated"
     names, values = numeric_columns(content, label, columns)
-    rows = values.shape[0]
+    chosen = take_part(values.shape[0], part, task="series")
+    rows = chosen.stop - chosen.start
     if rows < length + 1:
         raise ValueError(
             explain(
                 "series: length",
-                got=f"length {length} for {rows} rows in {label!r}",
+                got=f"length {length} for {rows} rows in {_place(label, part)}",
                 expected=f"at least length + 1 = {length + 1} rows",
                 remedy=shorter_or_more(rows, "series"),
             )
@@ -100,13 +107,14 @@ def series(
     standard = (values - mean) / std
     repeat = float(np.mean(np.square(np.diff(standard, axis=0))))
     sample, stream, facts = window_functions(
-        jnp.asarray(standard, dtype=float), length=length, batch_size=batch_size
+        jnp.asarray(standard[chosen], dtype=float), length=length, batch_size=batch_size
     )
     info = {
         "source": source,
         "licence": licence,
         "sha256": hashlib.sha256(raw).hexdigest(),
         "rows": rows,
+        "part": [float(fraction) for fraction in part],
         "columns": list(names),
         "mean": mean.tolist(),
         "std": std.tolist(),
@@ -119,6 +127,11 @@ def series(
         **facts,
     }
     return Task("series", "regression", len(names), len(names), sample, stream, info)
+
+
+def _place(label: str, part: tuple[float, float]) -> str:
+    whole = tuple(part) == (0, 1)
+    return repr(label) if whole else f"the part {part[0]:g} to {part[1]:g} of {label!r}"
 
 
 def _moments(names: Sequence[str], values: np.ndarray, label: str) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from jaxrnn.tasks._shared import (
     positive_int,
     read_utf8,
     shorter_or_more,
+    take_part,
     window_functions,
 )
 from jaxrnn.tasks.types import Task
@@ -119,13 +120,17 @@ def decode(tokens: np.ndarray | jax.Array | list[int], vocabulary: str) -> str:
 
 
 def text(
-    path: str | PathLike[str] | None = None, *, length: int = 100, batch_size: int = 32
+    path: str | PathLike[str] | None = None,
+    *,
+    length: int = 100,
+    batch_size: int = 32,
+    part: tuple[float, float] = (0, 1),
 ) -> Task:
     """Makes the task of predicting the next character of a text.
 
     Targets are the inputs one character ahead. The vocabulary is the sorted set of the characters
-    in the text, so ``input_size == output_size == len(info["vocabulary"])``. No part of the text is
-    held out: put the text for evaluation in a file of its own.
+    in the text, so ``input_size == output_size == len(info["vocabulary"])``. To hold text out make
+    two tasks of two parts, such as ``part=(0, 0.9)`` and ``part=(0.9, 1)``.
 
     Args:
       path: a UTF-8 file, read as it is (line ends and a byte order mark are characters). None takes
@@ -133,6 +138,8 @@ def text(
         characters. It changes from one Python version to the next: `info` names it.
       length: characters T in a window.
       batch_size: windows B in a batch.
+      part: fractions ``(start, stop)``: the windows lie between these positions of the text;
+        vocabulary and baseline stay those of the whole text.
 
     Returns:
       A `Task` of kind ``"tokens"``: xs and targets int32 ``(T, B)``, every position counted.
@@ -142,9 +149,9 @@ def text(
     Raises:
       FileNotFoundError: nothing is at `path`.
       IsADirectoryError: a directory is at `path`.
-      TypeError: `length` or `batch_size` is not an integer.
-      ValueError: the file is empty, not UTF-8, shorter than ``length + 1`` characters or made of
-        one single character; or a size is below one.
+      TypeError: `length` or `batch_size` is not an integer, or `part` is no pair of numbers.
+      ValueError: the file is empty, not UTF-8, its part shorter than ``length + 1`` characters or
+        the text made of one single character; `part` is none; or a size is below one.
 
     Example:
       >>> import jax
@@ -166,13 +173,16 @@ def text(
     else:
         raw, prose = read_utf8(path, "text")
         source, licence = str(path), "not stated"
-    if len(prose) < length + 1:
+    chosen = take_part(len(prose), part, task="text")
+    characters = chosen.stop - chosen.start
+    if characters < length + 1:
+        place = "" if tuple(part) == (0, 1) else f" in the part {part[0]:g} to {part[1]:g}"
         raise ValueError(
             explain(
                 "text: length",
-                got=f"length {length} for {len(prose)} characters",
+                got=f"length {length} for {characters} characters{place}",
                 expected=f"at least length + 1 = {length + 1} characters",
-                remedy=shorter_or_more(len(prose), "text"),
+                remedy=shorter_or_more(characters, "text"),
             )
         )
     vocabulary = "".join(sorted(set(prose)))
@@ -188,13 +198,14 @@ def text(
     tokens = encode(prose, vocabulary)
     share = np.bincount(tokens, minlength=len(vocabulary)) / tokens.size
     sample, stream, facts = window_functions(
-        jnp.asarray(tokens), length=length, batch_size=batch_size
+        jnp.asarray(tokens[chosen]), length=length, batch_size=batch_size
     )
     info = {
         "source": source,
         "licence": licence,
         "sha256": hashlib.sha256(raw).hexdigest(),
-        "characters": len(prose),
+        "characters": characters,
+        "part": [float(fraction) for fraction in part],
         "vocabulary": vocabulary,
         "length": length,
         "sequence_length": length,

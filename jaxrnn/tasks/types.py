@@ -70,7 +70,7 @@ class TaskEntry(NamedTuple):
 
     Attributes:
       make: ``make(*, length, batch_size) -> Task``; with `takes_path` also
-        ``make(path=None, *, length, batch_size)``.
+        ``make(path=None, *, length, batch_size, part=(0, 1))``.
       takes_path: whether `make` reads a file of the user's.
       summary: one line for a list of tasks.
     """

@@ -26,6 +26,7 @@ TESTED = {
     "07_resets_for_episodes",
     "08_spectra",
     "09_keep_gradients_alive",
+    "12_streaming",
 }
 WITH_PICTURE = [
     "02_vanishing_and_exploding",
@@ -254,6 +255,15 @@ def test_resets_for_episodes(capsys):
     assert found["norms"]["without"] > 0.01
     assert found["before"] == 0
     assert found["within"] > 0
+
+
+@pytest.mark.slow
+def test_streaming(capsys):
+    found = load("12_streaming").main(steps=12, hidden_size=4)
+    assert found["error"] < 1e-5
+    assert found["donated"]
+    assert found["answers"].shape == (12, 3, 1)
+    assert "12 steps of 3 streams" in capsys.readouterr().out
 
 
 # These train for half a minute or more, which the tests above do in small.

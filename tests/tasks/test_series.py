@@ -202,3 +202,13 @@ def test_refuses_a_bad_path(tmp_path):
     (tmp_path / "utf16.csv").write_bytes("1\n2\n".encode("utf-16"))
     with pytest.raises(ValueError, match="not UTF-8: byte 0xff at byte offset 0"):
         series(tmp_path / "utf16.csv")
+
+
+def test_parts_meet_and_share_the_units(table):
+    path = table("\n".join(f"{i}" for i in range(20)))
+    first, rest = (series(path, length=2, batch_size=1, part=part) for part in [(0, 0.8), (0.8, 1)])
+    assert (first.info["rows"], rest.info["rows"]) == (16, 4)
+    assert first.info["mean"] == rest.info["mean"] == [9.5]
+    np.testing.assert_allclose(np.concatenate([raw(first), raw(rest)])[:, 0], range(20), atol=1e-5)
+    with pytest.raises(ValueError, match=r"3 for 2 rows in the part 0.9 to 1 of '.*table.csv'"):
+        series(path, length=3, batch_size=1, part=(0.9, 1))

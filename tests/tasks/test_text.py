@@ -206,3 +206,33 @@ def test_single_distinct_character(tmp_path):
     (tmp_path / "same.txt").write_text("aaaa", encoding="utf-8")
     with pytest.raises(ValueError, match="repeats the one character 'a'; expected at least two"):
         text(tmp_path / "same.txt", length=2)
+
+
+def test_parts_meet_and_share_a_vocabulary(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("ab" * 45 + "cd" * 5, encoding="utf-8")
+    whole, first, rest = (
+        text(path, length=4, batch_size=50, part=part) for part in [(0, 1), (0, 0.9), (0.9, 1)]
+    )
+    for task, characters, seen in [(first, 90, "ab"), (rest, 10, "cd"), (whole, 100, "abcd")]:
+        assert task.info["vocabulary"] == "abcd"
+        assert task.info["characters"] == characters
+        assert task.info["baseline_loss"] == whole.info["baseline_loss"]
+        batch = task.sample(jax.random.key(0))
+        assert set(decode(np.ravel(batch.xs), "abcd")) == set(seen)
+    assert (first.info["part"], rest.info["part"]) == ([0, 0.9], [0.9, 1])
+
+
+@pytest.mark.parametrize(
+    "part, error, message",
+    [
+        ((0.5, 0.5), ValueError, r"text: part: got \(0.5, 0.5\); expected 0 <= start < stop <= 1"),
+        ((-0.1, 1), ValueError, "text: part: got .*expected 0 <= start"),
+        ((0, float("nan")), ValueError, "text: part: got .*expected 0 <= start"),
+        (0.9, TypeError, "text: part: got 0.9; expected a pair of fractions; pass"),
+        ((0.99, 1), ValueError, "length 5 for 2 characters in the part 0.99 to 1; .* at least"),
+    ],
+)
+def test_refuses_what_is_no_part(part, error, message, prose):
+    with pytest.raises(error, match=message):
+        text(prose, length=5, batch_size=1, part=part)
