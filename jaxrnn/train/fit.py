@@ -1,6 +1,7 @@
 """The training loop: chunks of jitted steps, with a word to the caller between chunks."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,9 @@ import optax
 
 from jaxrnn.core.checks import check_size
 from jaxrnn.core.types import Key, Params, State
+from jaxrnn.train.manifest import check_info
 from jaxrnn.train.monitor import Monitor, Monitored, record
+from jaxrnn.train.saver import Progress, Saver, progress_snapshot, resume_progress
 from jaxrnn.train.step import Metrics, TrainState, init, make_step
 
 __all__ = ["FitResult", "fit", "sampled"]
@@ -103,11 +106,23 @@ def fit(
     max_skipped: int = 10,
     on_chunk: Callable[[int, Metrics], Any] | None = None,
     monitor: Monitor | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+    keep: int = 3,
+    info: Mapping[str, Any] | None = None,
 ) -> FitResult:
     """Trains for a number of steps.
 
     Steps run in jitted chunks without a word from Python inside; between chunks the metrics come
     back, `on_chunk` is called, and non-finite steps are looked at.
+
+    With `checkpoint` the training can be stopped and gone on with: Ctrl-C and SIGTERM end the
+    chunk, save and raise `Interrupted` (in the main thread), and a run that was killed loses what
+    came after its last checkpoint. Called again with the same arguments and ``resume=True``, on
+    the same machine and versions, it gives bit for bit what one run without a break would have:
+    parameters, optimiser, carried state, metrics of all steps, and what the monitor saw. (On a GPU
+    XLA has to be told to be deterministic, with ``--xla_gpu_deterministic_ops=true``.)
 
     Args:
       loss_fn: ``(params, batch) -> loss``; with `carried`, ``(params, batch, carried) -> (loss,
@@ -125,14 +140,27 @@ def fit(
         (NumPy arrays): for a progress bar or a log.
       monitor: measures the parameters before the first step and after every ``monitor.every``
         steps, such as `flow_monitor`.
+      checkpoint: a directory to save to, of this run alone, or None. The tree of a checkpoint is
+        the `TrainState`, see `load_checkpoint`.
+      checkpoint_every: steps between two checkpoints, ten chunks if not given; the last step is
+        saved too. The disk is written to while the training goes on.
+      resume: go on from the newest checkpoint that is not broken; start anew where there is none.
+        Then `params` and `carried` give the structure alone, and `on_chunk` hears of new chunks.
+      keep: how many checkpoints to keep.
+      info: kept in every checkpoint, such as a configuration, for `checkpoint_info`.
 
     Returns:
       The training state, the metrics of every step, and what the monitor saw.
 
     Raises:
+      CheckpointError: all checkpoints to resume from are broken.
+      FileExistsError: `checkpoint` holds checkpoints, and `resume` is False.
       FloatingPointError: `max_skipped` steps in a row were not finite; the message names the step.
+      Interrupted: a signal asked to stop; the training is saved.
+      OSError: a checkpoint could not be written.
       TypeError: a count is not an integer, or `batch_fn` is no function.
-      ValueError: a count is less than 1.
+      ValueError: a count is less than 1; `resume` without `checkpoint`; the checkpoint is of
+        another network or optimiser (the message lists what differs), or of more steps.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -153,28 +181,48 @@ def fit(
         raise TypeError(msg)
     if not isinstance(batch_fn, jax.tree_util.Partial):
         batch_fn = jax.tree_util.Partial(batch_fn)
+    if checkpoint_every is not None:
+        check_size("checkpoint_every", checkpoint_every, by="fit")
+    check_size("keep", keep, by="fit")
+    check_info(info, by="fit")
+    if checkpoint is None and (resume or checkpoint_every is not None):
+        msg = (
+            f"fit: got resume={resume} and checkpoint_every={checkpoint_every} without checkpoint; "
+            "expected the directory of the checkpoints; pass checkpoint='runs/name'"
+        )
+        raise ValueError(msg)
     run_chunk = _make_chunk(make_step(loss_fn, optimizer, clip_norm=clip_norm), chunk)
-    train_state = init(params, optimizer, carried)
-    history, done, in_row = [], 0, 0
     measure = None if monitor is None else jax.jit(monitor.measure)
-    seen = []
+    progress = Progress(init(params, optimizer, carried), 0, [], [])
+    if checkpoint is not None:
+        progress = resume_progress(checkpoint, progress.state, steps, monitor, resume)
+    train_state, done, history, seen = progress
+    in_row = 0
+    for metrics in history:
+        in_row = _check_skipped(metrics.skipped, in_row, 0, max_skipped)
 
     def look():
         if measure is not None and done % monitor.every == 0:
             seen.append((done, jax.tree.map(np.asarray, measure(train_state.params))))
 
-    look()
-    while done < steps:
-        count = min(chunk, steps - done)
-        if measure is not None:
-            count = min(count, monitor.every - done % monitor.every)
-        train_state, kept = run_chunk(train_state, batch_fn, count)
-        metrics = Metrics(*(np.asarray(leaf)[:count] for leaf in kept))
-        in_row = _check_skipped(metrics.skipped, in_row, done, max_skipped)
-        history.append(metrics)
-        done += count
-        if on_chunk is not None:
-            on_chunk(done, metrics)
-        look()
+    def take():
+        return progress_snapshot(Progress(train_state, done, history, seen), monitor, info)
+
+    with Saver(checkpoint, checkpoint_every, chunk, keep) as saver:
+        if not done:
+            look()
+        while done < steps:
+            count = min(chunk, steps - done, saver.until(done))
+            if measure is not None:
+                count = min(count, monitor.every - done % monitor.every)
+            train_state, kept = run_chunk(train_state, batch_fn, count)
+            metrics = Metrics(*(np.asarray(leaf)[:count] for leaf in kept))
+            in_row = _check_skipped(metrics.skipped, in_row, done, max_skipped)
+            history.append(metrics)
+            done += count
+            if on_chunk is not None:
+                on_chunk(done, metrics)
+            look()
+            saver.after_chunk(done, done == steps, take)
     metrics = jax.tree.map(lambda *parts: np.concatenate(parts), *history)
     return FitResult(train_state, metrics, record(seen, metrics) if seen else None)

@@ -1,0 +1,241 @@
+"""Checkpoints: a tree of arrays on the disk, written whole or not at all, read with distrust.
+
+::
+
+    DIR/step_00001000/arrays.safetensors    the numbers, readable by any safetensors reader
+    DIR/step_00001000/manifest.json         what they are: names, shapes, dtypes, checksums, info
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxrnn.core.checks import check_size
+from jaxrnn.train.manifest import CheckpointError
+from jaxrnn.train.snapshot import (
+    Contents,
+    Snapshot,
+    fill_directory,
+    read_directory,
+    read_manifest,
+    snapshot,
+)
+from jaxrnn.train.step_directory import keep_newest, publish, step_path, steps_in
+
+__all__ = [
+    "CheckpointError",
+    "Loaded",
+    "checkpoint_info",
+    "load_checkpoint",
+    "load_contents",
+    "save_checkpoint",
+    "write_snapshot",
+]
+
+
+class Loaded(NamedTuple):
+    """What `load_checkpoint` returns.
+
+    Attributes:
+      tree: of the structure of `like`.
+      step: the step it was saved at.
+      info: what was saved with it.
+    """
+
+    tree: Any
+    step: int
+    info: dict[str, Any]
+
+
+def _existing(directory: Path, step: int, *, by: str) -> bool:
+    """Whether a broken checkpoint is in the way; raises where a good one is."""
+    path = step_path(directory, step)
+    if not os.path.lexists(path):
+        return False
+    try:
+        read_directory(path, with_tree=False)
+    except CheckpointError:
+        return True
+    msg = (
+        f"{by}: got step={step}, of which {directory} holds a checkpoint; expected another step; "
+        f"remove {path}, or save to another directory"
+    )
+    raise FileExistsError(msg)
+
+
+def write_snapshot(
+    directory: str | os.PathLike, snapshot: Snapshot, keep: int, *, by: str = "save_checkpoint"
+) -> Path:
+    """Writes a snapshot, as `save_checkpoint` does.
+
+    Args:
+      directory: where.
+      snapshot: what.
+      keep: how many checkpoints to keep.
+      by: the function the user called, for the messages.
+
+    Returns:
+      The directory of the checkpoint.
+
+    Raises:
+      FileExistsError: there is a good checkpoint of this step.
+      OSError: the disk refuses; the message says that older checkpoints are as they were.
+    """
+    directory, step = Path(directory), snapshot.manifest.step
+    replace = _existing(directory, step, by=by)
+    try:
+        path = publish(directory, step, lambda new: fill_directory(new, snapshot), replace=replace)
+        keep_newest(directory, step, keep)
+    except OSError as error:
+        msg = (
+            f"{by}: got {error} for the checkpoint of step {step}; expected to write to "
+            f"{directory}; make room, or name another directory; the checkpoints that are there "
+            "are as they were"
+        )
+        raise OSError(error.errno, msg) from error
+    return path
+
+
+def save_checkpoint(
+    directory: str | os.PathLike,
+    tree: Any,
+    *,
+    step: int,
+    info: Mapping[str, Any] | None = None,
+    keep: int = 3,
+) -> Path:
+    """Saves a tree of arrays as the checkpoint of a step.
+
+    The checkpoint appears complete or not at all, whatever happens meanwhile: it is written beside,
+    forced to the disk and renamed. One run at a time writes to a directory; what killed runs left
+    unfinished there is removed.
+
+    Args:
+      directory: holds one directory a step; made if it is not there.
+      tree: arrays of JAX or NumPy of any dtype of numbers, random keys, numbers of Python; such as
+        a `TrainState`.
+      step: the number of training steps done.
+      info: what else to remember, such as a configuration: whatever JSON can hold.
+      keep: after a successful save, only the newest `keep` checkpoints up to this step are left.
+
+    Returns:
+      The directory of the checkpoint, ``directory/step_00001000``.
+
+    Raises:
+      FileExistsError: the directory holds a good checkpoint of this step.
+      OSError: the disk refuses, being full for instance; older checkpoints are as they were.
+      TypeError: a leaf or something in `info` cannot be stored, or a count is no integer.
+      ValueError: `step` is negative, `keep` less than 1, or a number in `info` is not finite.
+
+    Example:
+      >>> import jax.numpy as jnp, tempfile
+      >>> with tempfile.TemporaryDirectory() as directory:
+      ...     path = save_checkpoint(directory, {"w": jnp.arange(3.0)}, step=10, info={"lr": 0.1})
+      ...     loaded = load_checkpoint(directory, {"w": jnp.zeros(3)})
+      >>> path.name, loaded.tree["w"].tolist(), loaded.step, loaded.info
+      ('step_00000010', [0.0, 1.0, 2.0], 10, {'lr': 0.1})
+    """
+    keep = check_size("keep", keep, by="save_checkpoint")
+    return write_snapshot(directory, snapshot(tree, step=step, info=info), keep)
+
+
+def _choose(
+    directory: str | os.PathLike, step: int | None, read: Callable[[Path], Any], *, by: str
+) -> Any:
+    """Returns what `read` makes of the step's checkpoint, or of the newest that is not broken."""
+    steps = steps_in(directory)
+    if not steps or (step is not None and step not in steps):
+        what = "checkpoint" if step is None else f"checkpoint of step {step}"
+        there = f"one of the steps {', '.join(map(str, steps))}" if steps else "step_NNNNNNNN in it"
+        msg = f"{by}: got {directory} without a {what}; expected {there}; look at the path"
+        raise FileNotFoundError(msg)
+    broken = []
+    for one in reversed(steps) if step is None else [step]:
+        path = step_path(directory, one)
+        try:
+            found = read(path)
+        except CheckpointError as error:
+            broken.append(f"{path}: {error}")
+            continue
+        if broken:
+            lines = "; ".join(broken)
+            msg = f"{by}: got broken checkpoints, and loads step {one} instead; {lines}"
+            warnings.warn(msg, stacklevel=3)
+        return found
+    what = "a broken checkpoint" if len(broken) == 1 else "broken checkpoints alone"
+    lines = "\n  ".join(broken)
+    msg = f"{by}: got {what}; expected one as it was saved; load another:\n  {lines}"
+    raise CheckpointError(msg)
+
+
+def load_contents(
+    directory: str | os.PathLike, like: Any, *, step: int | None = None, by: str
+) -> Contents:
+    """Loads a checkpoint with the arrays beside its tree; see `load_checkpoint`."""
+    return _choose(directory, step, lambda path: read_directory(path, like), by=by)
+
+
+def load_checkpoint(directory: str | os.PathLike, like: Any, *, step: int | None = None) -> Loaded:
+    """Loads a checkpoint.
+
+    Nothing in the files is executed, names in them are never paths, and sizes, shapes and dtypes
+    are compared with `like` and the files' sizes before memory is taken. Where the newest
+    checkpoint is broken, a warning names it and the one before is loaded.
+
+    What `fit` saved has the structure of a `TrainState`::
+
+        state = train.load_checkpoint(directory, train.init(params, optimizer)).tree
+
+    Args:
+      directory: what `save_checkpoint` or `fit` was given.
+      like: a tree of the structure, shapes and dtypes that are expected; arrays, or what
+        `jax.eval_shape` returns. Its values are not used. Where it holds JAX arrays, so does the
+        result, sharded as they are; for arrays of NumPy and numbers of Python it holds such.
+      step: which checkpoint; the newest that is not broken if not given.
+
+    Returns:
+      The tree, its step, and the info saved with it.
+
+    Raises:
+      CheckpointError: what was asked for is cut off, changed since it was written, foreign, or of
+        an unknown version. It is a ValueError.
+      FileNotFoundError: there is no checkpoint, or none of this step.
+      ValueError: the checkpoint is of another architecture; the message lists the leaves that
+        differ, got and expected.
+
+    Example:
+      >>> import jax, tempfile
+      >>> with tempfile.TemporaryDirectory() as directory:
+      ...     path = save_checkpoint(directory, (jax.random.key(7), 0.5), step=1)
+      ...     key, rate = load_checkpoint(directory, (jax.random.key(0), 0.0)).tree
+      >>> bool(key == jax.random.key(7)), rate
+      (True, 0.5)
+    """
+    found = load_contents(directory, like, step=step, by="load_checkpoint")
+    return Loaded(found.tree, found.step, found.info)
+
+
+def checkpoint_info(directory: str | os.PathLike, *, step: int | None = None) -> dict[str, Any]:
+    """Reads what was saved beside the tree of a checkpoint, such as a configuration.
+
+    Args:
+      directory: what `save_checkpoint` or `fit` was given.
+      step: which checkpoint; the newest whose manifest is not broken if not given.
+
+    Returns:
+      The info; tuples have become lists.
+
+    Raises:
+      CheckpointError: no manifest is as it was written.
+      FileNotFoundError: there is no checkpoint, or none of this step.
+
+    Example:
+      >>> import tempfile
+      >>> with tempfile.TemporaryDirectory() as directory:
+      ...     path = save_checkpoint(directory, 1, step=1, info={"cell": "lstm", "sizes": (3, 5)})
+      ...     checkpoint_info(directory)
+      {'cell': 'lstm', 'sizes': [3, 5]}
+    """
+    return _choose(directory, step, read_manifest, by="checkpoint_info").info

@@ -1,0 +1,245 @@
+"""The leaves of a tree as named plain arrays, and back."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.train.safetensors import DTYPES, dtype_name
+
+__all__ = [
+    "Leaf",
+    "Plain",
+    "describe",
+    "differences",
+    "named_leaves",
+    "plain_leaf",
+    "restore",
+    "stored_type",
+    "to_stored",
+]
+
+_PAIRS = {np.dtype(np.complex64): np.dtype(np.float32), np.dtype(np.complex128): np.dtype(float)}
+_SCALARS = {bool: np.dtype(bool), int: np.dtype(np.int64), float: np.dtype(float)}
+_SCALARS[complex] = np.dtype(complex)
+
+
+class Leaf(NamedTuple):
+    """What a leaf is, its numbers apart.
+
+    Attributes:
+      kind: ``array``, ``key`` (a typed random key) or ``scalar`` (a number of Python's).
+      dtype: the data type's name; of keys the implementation's, of a number Python's.
+      shape: of keys the shape of the array of keys.
+      weak_type: whether JAX lets the other operand decide the type of a result.
+    """
+
+    kind: str
+    dtype: str
+    shape: tuple[int, ...]
+    weak_type: bool = False
+
+    def __str__(self) -> str:
+        kind = {"key": f"keys of {self.dtype}", "scalar": f"Python {self.dtype}"}
+        return f"{kind.get(self.kind, self.dtype)} {self.shape if self.kind != 'scalar' else ''}"
+
+
+class Plain(NamedTuple):
+    """Stands for an array of NumPy that is expected, for `restore`.
+
+    Attributes:
+      dtype: of NumPy.
+      shape: the shape.
+    """
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+
+_BY_NAME = {dtype.name: dtype for dtype in (*DTYPES.values(), *_PAIRS)}
+
+
+def plain_leaf(leaf: Leaf) -> Plain | None:
+    """Returns the array of NumPy that a description means, None where it means none."""
+    dtype = _BY_NAME.get(leaf.dtype)
+    return Plain(dtype, leaf.shape) if dtype is not None and leaf.kind == "array" else None
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _key_data(leaf: Any) -> tuple[str, jax.ShapeDtypeStruct]:
+    """Returns the name of the implementation of keys, and what their data are."""
+    names = []
+
+    def look(keys):
+        names.append(jax.random.key_impl(keys))
+        return jax.random.key_data(keys)
+
+    data = jax.eval_shape(look, leaf)
+    return names[0], data
+
+
+def named_leaves(tree: Any, *, by: str) -> dict[str, Any]:
+    """Returns the leaves of a tree by the Python expression that reaches them, such as ``.w['a']``.
+
+    Args:
+      tree: any tree.
+      by: the function the user called, for the message.
+
+    Raises:
+      ValueError: two leaves have the same name, as the nodes of a custom class may.
+    """
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    found = {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+    if len(found) < len(leaves):
+        msg = (
+            f"{by}: got a tree of {len(leaves)} leaves with {len(found)} names; expected a name "
+            "for each; give the nodes of the custom class keys of their own"
+        )
+        raise ValueError(msg)
+    return found
+
+
+def describe(name: str, leaf: Any, *, by: str) -> Leaf:
+    """Says what a leaf is.
+
+    Args:
+      name: the leaf's name, for the message.
+      leaf: an array of JAX or NumPy, the shape and dtype of one, or a number.
+      by: the function the user called, for the message.
+
+    Raises:
+      TypeError: it cannot be stored.
+    """
+    if _is_key(leaf):
+        impl, _ = _key_data(leaf)
+        if isinstance(impl, str):
+            return Leaf("key", impl, tuple(leaf.shape))
+    elif type(leaf) in _SCALARS:
+        return Leaf("scalar", type(leaf).__name__, ())
+    elif hasattr(leaf, "dtype") and hasattr(leaf, "shape"):
+        dtype = np.dtype(leaf.dtype)
+        if dtype_name(dtype) or dtype in _PAIRS or _is_small(dtype):
+            weak = bool(getattr(leaf, "weak_type", False))
+            return Leaf("array", dtype.name, tuple(leaf.shape), weak)
+    kind = getattr(leaf, "dtype", type(leaf).__name__)
+    msg = (
+        f"{by}: got {kind} at {name or 'the root'}; expected arrays of numbers, random keys and "
+        "Python's numbers; leave what is no number out of the tree"
+    )
+    raise TypeError(msg)
+
+
+def _is_small(dtype: np.dtype) -> bool:
+    """Whether it is one of JAX's types of at most a byte that safetensors has no name for."""
+    return dtype.itemsize == 1 and dtype.isbuiltin == 2 and dtype.names is None
+
+
+def _leaf_dtype(leaf: Any) -> np.dtype:
+    return _SCALARS[type(leaf)] if type(leaf) in _SCALARS else np.dtype(leaf.dtype)
+
+
+def stored_type(leaf: Any) -> tuple[str, tuple[int, ...], str]:
+    """Returns the format's dtype and shape that a leaf is stored with, and how it is stored."""
+    if _is_key(leaf):
+        data = _key_data(leaf)[1]
+        return dtype_name(data.dtype), data.shape, "key data"
+    dtype, shape = _leaf_dtype(leaf), tuple(getattr(leaf, "shape", ()))
+    if dtype in _PAIRS:
+        return dtype_name(_PAIRS[dtype]), (*shape, 2), "pairs of real and imaginary part"
+    name = dtype_name(dtype)
+    return (name, shape, "itself") if name else ("U8", shape, "bytes")
+
+
+def to_stored(name: str, leaf: Any, *, by: str) -> np.ndarray:
+    """Returns a leaf's numbers as the array that is stored.
+
+    Args:
+      name: the leaf's name, for the message.
+      leaf: an array of JAX or NumPy, or a number.
+      by: the function the user called, for the message.
+
+    Raises:
+      ValueError: a Python integer does not fit into 64 bits, or other processes hold parts of
+        the array.
+    """
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        msg = (
+            f"{by}: got an array at {name or 'the root'} of which other processes hold parts; "
+            "expected one that this process holds; gather it first, or use orbax"
+        )
+        raise ValueError(msg)
+    if _is_key(leaf):
+        return np.asarray(jax.random.key_data(leaf))
+    try:
+        values = np.asarray(leaf, _leaf_dtype(leaf))
+    except OverflowError:
+        msg = f"{by}: got the integer {leaf} at {name or 'the root'}; expected one of 64 bits"
+        raise ValueError(msg) from None
+    kind, shape, _ = stored_type(leaf)
+    values = np.ascontiguousarray(values, _native(values.dtype))
+    return values.reshape(-1).view(DTYPES[kind]).reshape(shape)
+
+
+def restore(like: Any, weak_type: bool, stored: np.ndarray) -> Any:
+    """Returns what `to_stored` took apart.
+
+    Args:
+      like: a leaf of the same kind, shape and dtype; of a JAX array the new one gets the sharding.
+      weak_type: whether the type of the result is weak.
+      stored: the array that is stored.
+    """
+    if _is_key(like):
+        keys = jax.random.wrap_key_data(jnp.array(stored), impl=_key_data(like)[0])
+        return _placed(keys, like)
+    dtype, shape = _leaf_dtype(like), getattr(like, "shape", ())
+    values = stored.reshape(-1).view(_native(dtype)).reshape(shape)
+    if type(like) in _SCALARS:
+        return values.item()
+    if not isinstance(like, jax.Array | jax.ShapeDtypeStruct):
+        values = values.astype(dtype)
+        return values[()] if isinstance(like, np.generic) else values
+    with jax.enable_x64(True):  # or an array of 64 bits would lose half of them
+        made = jnp.array(values)
+    if weak_type:
+        weak = jnp.broadcast_to(jnp.asarray(dtype.type(0).item()), shape)
+        # An update keeps the type of what is updated, weak as it is.
+        made = weak.at[...].set(made) if weak.dtype == dtype else made
+    return _placed(made, like)
+
+
+def _native(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.isnative else dtype.newbyteorder("=")
+
+
+def _placed(made: jax.Array, like: Any) -> jax.Array:
+    placed = isinstance(like, jax.Array) and like.committed
+    return jax.device_put(made, like.sharding) if placed else made
+
+
+def differences(got: Mapping[str, Leaf], expected: Mapping[str, Leaf]) -> list[str]:
+    """Lists the leaves in which two trees differ, one a line.
+
+    Args:
+      got: what there is, by name.
+      expected: what there should be.
+
+    Returns:
+      Lines; none where the trees agree.
+
+    Example:
+      >>> differences({".w": Leaf("array", "float32", (3,))}, {".w": Leaf("array", "int32", (3,))})
+      ['.w: got float32 (3,); expected int32 (3,)']
+    """
+    lines = []
+    for name in [*expected, *(name for name in got if name not in expected)]:
+        one, other = (found.get(name) for found in (got, expected))
+        same = one and other and one._replace(weak_type=other.weak_type) == other
+        if not same:
+            words = [str(leaf).strip() if leaf else "nothing" for leaf in (one, other)]
+            lines.append(f"{name or 'the root'}: got {words[0]}; expected {words[1]}")
+    return lines

@@ -1,0 +1,219 @@
+"""Saves a training as it goes: on the disk in another thread, and at once when it must stop."""
+
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrnn.train.checkpoint import load_contents, write_snapshot
+from jaxrnn.train.interrupt import Signals, interrupted
+from jaxrnn.train.monitor import Monitor
+from jaxrnn.train.snapshot import Snapshot, snapshot
+from jaxrnn.train.step import Metrics, TrainState
+from jaxrnn.train.step_directory import step_path, steps_in
+
+__all__ = ["Progress", "Saver", "progress_snapshot", "resume_progress"]
+
+_LOG = logging.getLogger("jaxrnn")
+_CHUNKS = 10  # between two checkpoints, where it is not said
+
+
+class Progress(NamedTuple):
+    """How far a training has come.
+
+    Attributes:
+      state: the training state.
+      done: the number of steps done.
+      history: the metrics of each chunk, NumPy arrays.
+      seen: what the monitor measured: pairs of a number of steps done and a dict of NumPy arrays.
+    """
+
+    state: TrainState
+    done: int
+    history: list[Metrics]
+    seen: list[tuple[int, dict[str, np.ndarray]]]
+
+
+def _joined(history: list[Metrics]) -> Metrics:
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *history)
+
+
+def progress_snapshot(progress: Progress, monitor: Monitor | None, info: Any) -> Snapshot:
+    """Brings a training to the host; its tree is the training state, the rest stands beside.
+
+    Args:
+      progress: how far it has come, at least one step.
+      monitor: the monitor, if there is one.
+      info: what the user adds.
+
+    Returns:
+      What is to be written.
+    """
+    extra = {f"metrics.{k}": v for k, v in _joined(progress.history)._asdict().items()}
+    if monitor is not None:
+        extra["monitor.every"] = np.array(monitor.every)
+        extra["monitor.steps"] = np.array([step for step, _ in progress.seen])
+        for name in progress.seen[0][1]:
+            extra[f"monitor.measured.{name}"] = np.stack([one[name] for _, one in progress.seen])
+    return snapshot(progress.state, step=progress.done, info=info, extra=extra, by="fit")
+
+
+def _resumed(extra: dict[str, np.ndarray], step: int, monitor: Monitor | None, where: Any):
+    """Returns history and records out of the arrays beside a training state."""
+    names = [f"metrics.{name}" for name in Metrics._fields]
+    if any(name not in extra or extra[name].shape != (step,) for name in names):
+        msg = (
+            f"fit: got a checkpoint in {where} without the metrics of its {step} steps; expected "
+            "one that fit saved; load it with load_checkpoint and pass its parameters"
+        )
+        raise ValueError(msg)
+    history = [Metrics(*(extra[name] for name in names))]
+    every = int(extra["monitor.every"]) if "monitor.every" in extra else None
+    wanted = None if monitor is None else monitor.every
+    if every != wanted:
+        msg = (
+            f"fit: got a monitor every {wanted} steps to resume a training from {where}; expected "
+            f"every {every}, as it was saved (None: no monitor); pass the monitor of the first run"
+        )
+        raise ValueError(msg)
+    if monitor is None:
+        return history, []
+    prefix = "monitor.measured."
+    measured = {k.removeprefix(prefix): v for k, v in extra.items() if k.startswith(prefix)}
+    steps = extra["monitor.steps"].tolist()
+    return history, [(at, {k: v[i] for k, v in measured.items()}) for i, at in enumerate(steps)]
+
+
+def resume_progress(
+    directory: str | os.PathLike,
+    start: TrainState,
+    steps: int,
+    monitor: Monitor | None,
+    resume: bool,
+) -> Progress:
+    """Returns how far a training has come: what the newest checkpoint says, or nowhere.
+
+    Args:
+      directory: where `fit` saves.
+      start: the state before the first step, of which the checkpoint's has the structure.
+      steps: the number of steps that are wanted.
+      monitor: the monitor, if there is one.
+      resume: whether checkpoints that are there are gone on from; otherwise they are an error.
+
+    Raises:
+      FileExistsError: there are checkpoints, and `resume` is False.
+      ValueError: the checkpoint is of another network, optimiser or monitor, or of more steps.
+    """
+    there = steps_in(directory)
+    if there and not resume:
+        msg = (
+            f"fit: got checkpoint={os.fspath(directory)!r}, which holds a checkpoint of step "
+            f"{there[-1]}; expected a directory without; pass resume=True to go on from there, or "
+            "name another directory"
+        )
+        raise FileExistsError(msg)
+    if not there:
+        return Progress(start, 0, [], [])
+    found = load_contents(directory, start, by="fit")
+    if found.step > steps:
+        msg = (
+            f"fit: got steps={steps} to resume a training of {found.step} steps; expected at least "
+            f"{found.step}: steps counts from the beginning of the first run"
+        )
+        raise ValueError(msg)
+    history, seen = _resumed(found.extra, found.step, monitor, directory)
+    return Progress(found.tree, found.step, history, seen)
+
+
+class Saver:
+    """Saves after chunks, within a ``with`` block, which ends when all is written.
+
+    One checkpoint is written at a time, in a thread of its own; the next waits for it. What goes
+    wrong there is raised after the next chunk, at the latest at the end. Without a directory it
+    does nothing.
+
+    Args:
+      directory: where to, or None.
+      every: steps between two checkpoints; ten chunks if None.
+      chunk: steps of a chunk.
+      keep: how many checkpoints to keep.
+    """
+
+    def __init__(
+        self, directory: str | os.PathLike | None, every: int | None, chunk: int, keep: int
+    ) -> None:
+        self._directory, self._keep = directory, keep
+        self._every = _CHUNKS * chunk if every is None else every
+        self._signals = Signals()
+        self._pending: Future | None = None
+        self._done = 0
+
+    def __enter__(self) -> "Saver":
+        if self._directory is not None:
+            self._thread = ThreadPoolExecutor(1, "jaxrnn-checkpoint")
+            self._signals.__enter__()
+        return self
+
+    def until(self, done: int) -> float:
+        """Returns the number of steps to the next checkpoint."""
+        return float("inf") if self._directory is None else self._every - done % self._every
+
+    def _finish(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def _answer(self) -> None:
+        if self._signals.heard is not None:
+            path = step_path(self._directory, self._done)
+            error = interrupted(self._signals.heard, self._done, path)
+            if isinstance(error, SystemExit):  # of which Python shows no message
+                _LOG.warning("%s", error)
+            raise error
+
+    def after_chunk(self, done: int, last: bool, take: Callable[[], Snapshot]) -> None:
+        """Saves where it is time to.
+
+        Args:
+          done: the number of steps done.
+          last: whether these were all.
+          take: brings the training to the host.
+
+        Raises:
+          Interrupted: a signal asked to stop; the training is saved.
+          OSError: a checkpoint could not be written.
+        """
+        if self._directory is None:
+            return
+        self._done = done
+        stop = last or self._signals.heard is not None
+        if self._pending is not None and self._pending.done():
+            self._finish()
+        if stop or done % self._every == 0:
+            taken = take()
+            self._finish()
+            self._pending = self._thread.submit(
+                write_snapshot, self._directory, taken, self._keep, by="fit"
+            )
+        if stop:
+            self._finish()
+            self._answer()
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        del kind, trace
+        if self._directory is None:
+            return
+        self._thread.shutdown(wait=True)
+        self._signals.__exit__()
+        try:
+            self._finish()
+        except Exception as failed:
+            if error is None:
+                raise
+            error.add_note(f"The last checkpoint was not written: {failed}")
+        if error is None:
+            self._answer()  # what came after the last chunk
