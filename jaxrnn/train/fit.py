@@ -106,6 +106,7 @@ def fit(
     max_skipped: int = 10,
     on_chunk: Callable[[int, Metrics], Any] | None = None,
     monitor: Monitor | None = None,
+    stop_fn: Callable[[int, dict[str, np.ndarray], Params], Any] | None = None,
     checkpoint: str | os.PathLike | None = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
@@ -140,6 +141,9 @@ def fit(
         (NumPy arrays): for a progress bar or a log.
       monitor: measures the parameters before the first step and after every ``monitor.every``
         steps, such as `flow_monitor`.
+      stop_fn: for early stopping: called after each measurement of the monitor but the first with
+        the number of steps done, what was measured (NumPy arrays) and the parameters; where it
+        returns True the training ends. A resumed training does not repeat earlier calls.
       checkpoint: a directory to save to, of this run alone, or None. The tree of a checkpoint is
         the `TrainState`, see `load_checkpoint`.
       checkpoint_every: steps between two checkpoints, ten chunks if not given; the last step is
@@ -150,7 +154,7 @@ def fit(
       info: kept in every checkpoint, such as a configuration, for `checkpoint_info`.
 
     Returns:
-      The training state, the metrics of every step, and what the monitor saw.
+      The training state, the metrics of every step taken, and what the monitor saw.
 
     Raises:
       CheckpointError: all checkpoints to resume from are broken.
@@ -159,8 +163,9 @@ def fit(
       Interrupted: a signal asked to stop; the training is saved.
       OSError: a checkpoint could not be written.
       TypeError: a count is not an integer, or `batch_fn` is no function.
-      ValueError: a count is less than 1; `resume` without `checkpoint`; the checkpoint is of
-        another network or optimiser (the message lists what differs), or of more steps.
+      ValueError: a count is less than 1; `resume` without `checkpoint`, `stop_fn` without
+        `monitor`; the checkpoint is of another network or optimiser (the message lists what
+        differs), or of more steps.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -191,6 +196,9 @@ def fit(
             "expected the directory of the checkpoints; pass checkpoint='runs/name'"
         )
         raise ValueError(msg)
+    if stop_fn is not None and monitor is None:
+        msg = "fit: got stop_fn without monitor; expected what it judges by; pass a train.Monitor"
+        raise ValueError(msg)
     run_chunk = _make_chunk(make_step(loss_fn, optimizer, clip_norm=clip_norm), chunk)
     measure = None if monitor is None else jax.jit(monitor.measure)
     progress = Progress(init(params, optimizer, carried), 0, [], [])
@@ -202,8 +210,10 @@ def fit(
         in_row = _check_skipped(metrics.skipped, in_row, 0, max_skipped)
 
     def look():
-        if measure is not None and done % monitor.every == 0:
-            seen.append((done, jax.tree.map(np.asarray, measure(train_state.params))))
+        if measure is None or done % monitor.every:
+            return False
+        seen.append((done, jax.tree.map(np.asarray, measure(train_state.params))))
+        return stop_fn is not None and done > 0 and stop_fn(*seen[-1], train_state.params)
 
     def take():
         return progress_snapshot(Progress(train_state, done, history, seen), monitor, info)
@@ -211,7 +221,8 @@ def fit(
     with Saver(checkpoint, checkpoint_every, chunk, keep) as saver:
         if not done:
             look()
-        while done < steps:
+        ended = done == steps
+        while not ended:
             count = min(chunk, steps - done, saver.until(done))
             if measure is not None:
                 count = min(count, monitor.every - done % monitor.every)
@@ -222,7 +233,7 @@ def fit(
             done += count
             if on_chunk is not None:
                 on_chunk(done, metrics)
-            look()
-            saver.after_chunk(done, done == steps, take)
+            ended = bool(look()) or done == steps
+            saver.after_chunk(done, ended, take)
     metrics = jax.tree.map(lambda *parts: np.concatenate(parts), *history)
     return FitResult(train_state, metrics, record(seen, metrics) if seen else None)

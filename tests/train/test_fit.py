@@ -218,3 +218,28 @@ def test_sizes_are_positive_integers(name):
     for wrong in (2.5, True, "3"):
         with pytest.raises(TypeError, match=f"fit: got {name}=.*; expected a positive integer"):
             run(**{name: wrong})
+
+
+def test_stop_fn_ends_the_training_after_a_measurement(tmp_path):
+    heard = []
+
+    def stop(done, measured, params):
+        heard.append((done, measured["w"].copy(), np.asarray(params)))
+        return done == 6
+
+    monitor = train.Monitor(lambda w: {"w": w}, every=3)
+    result = run(steps=10, monitor=monitor, stop_fn=stop, checkpoint=tmp_path)
+    assert [done for done, *_ in heard] == [3, 6]  # not before the first step
+    whole = run(steps=10, monitor=monitor)
+    for (_, measured, params), expected in zip(
+        heard, whole.monitored.metrics["w"][1:], strict=False
+    ):
+        np.testing.assert_array_equal(measured, expected)
+        np.testing.assert_array_equal(params, expected)
+    assert result.state.step == 6 and result.metrics.loss.shape == (6,)
+    assert result.monitored.steps.tolist() == [0, 3, 6]
+    resumed = run(steps=10, monitor=monitor, checkpoint=tmp_path, resume=True)  # it was saved
+    assert_same(resumed.state, whole.state)
+    assert_same(resumed.metrics, whole.metrics)
+    with pytest.raises(ValueError, match=r"fit: got stop_fn without monitor; expected .*; pass"):
+        run(stop_fn=stop)
