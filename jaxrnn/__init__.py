@@ -13,6 +13,7 @@ from jaxrnn.cells import GRUParams as GRUParams
 from jaxrnn.cells import LSTMParams as LSTMParams
 from jaxrnn.cells import LSTMState as LSTMState
 from jaxrnn.cells import antisymmetric as antisymmetric
+from jaxrnn.cells import atr as atr
 from jaxrnn.cells import br_cell as br_cell
 from jaxrnn.cells import cayley_rnn as cayley_rnn
 from jaxrnn.cells import cfc as cfc
@@ -120,6 +121,7 @@ __all__ = [
     "analysis",
     "antisymmetric",
     "associative_unroll",
+    "atr",
     "bidirectional",
     "br_cell",
     "cayley_rnn",

@@ -1,6 +1,6 @@
 """The README is true: its code runs, its commands are found, its table is that of CELLS.
 
-``python -m tests.test_readme`` rewrites the table.
+``PYTHONPATH=tests python -m tests.test_readme`` rewrites the table.
 """
 
 import pathlib
@@ -41,7 +41,7 @@ def with_table(text):
 def test_the_table_is_that_of_cells():
     text = README.read_text(encoding="utf-8")
     assert TABLE.search(text)
-    assert text == with_table(text), "run: python -m tests.test_readme"
+    assert text == with_table(text), "run: PYTHONPATH=tests python -m tests.test_readme"
 
 
 def block_rows():

@@ -3,6 +3,9 @@
 from jaxrnn.cells.antisymmetric import ANTISYMMETRIC_ENTRY, ANTISYMMETRIC_GATED_ENTRY
 from jaxrnn.cells.antisymmetric import AntisymmetricParams as AntisymmetricParams
 from jaxrnn.cells.antisymmetric import antisymmetric as antisymmetric
+from jaxrnn.cells.atr import ATR_ENTRY
+from jaxrnn.cells.atr import ATRParams as ATRParams
+from jaxrnn.cells.atr import atr as atr
 from jaxrnn.cells.br_cell import BR_CELL_ENTRY, NBR_CELL_ENTRY
 from jaxrnn.cells.br_cell import BRCellParams as BRCellParams
 from jaxrnn.cells.br_cell import NBRCellParams as NBRCellParams
@@ -167,6 +170,7 @@ from jaxrnn.cells.unitary import UnitaryParams as UnitaryParams
 from jaxrnn.cells.unitary import unitary as unitary
 
 __all__ = [
+    "ATRParams",
     "AntisymmetricParams",
     "BRCellParams",
     "CELLS",
@@ -237,6 +241,7 @@ __all__ = [
     "UnICORNNState",
     "UnitaryParams",
     "antisymmetric",
+    "atr",
     "br_cell",
     "cayley_rnn",
     "cfc",
@@ -311,6 +316,7 @@ CELLS: dict[str, CellEntry] = {
     "ran": RAN_ENTRY,
     "cfn": CFN_ENTRY,
     "star": STAR_ENTRY,
+    "atr": ATR_ENTRY,
     "li_gru": LI_GRU_ENTRY,
     "mut1": MUT1_ENTRY,
     "mut2": MUT2_ENTRY,

@@ -1,7 +1,7 @@
 """What every cell's parameters and state look like, and what they are at first.
 
-The layouts are golden: a stored checkpoint depends on them. `python -m tests.cells.test_layout`,
-run from the repository root, writes them anew.
+The layouts are golden: a stored checkpoint depends on them. `PYTHONPATH=tests python -m
+tests.cells.test_layout`, run from the repository root, writes them anew.
 """
 
 import json
@@ -59,7 +59,7 @@ def write_layouts():
 
 
 def test_the_file_knows_every_cell():
-    remedy = "python -m tests.cells.test_layout"
+    remedy = "PYTHONPATH=tests python -m tests.cells.test_layout"
     assert json.loads(LAYOUTS.read_text()).keys() == jaxrnn.CELLS.keys(), remedy
 
 
