@@ -26,6 +26,8 @@ TESTED = {
     "07_resets_for_episodes",
     "08_spectra",
     "09_keep_gradients_alive",
+    "10_your_flax_model",
+    "11_export",
     "12_streaming",
 }
 WITH_PICTURE = [
@@ -257,6 +259,43 @@ def test_resets_for_episodes(capsys):
     assert found["within"] > 0
 
 
+@pytest.mark.peer
+def test_your_flax_model(capsys):
+    pytest.importorskip("flax")
+    cell, params, decay, spectrum = load("10_your_flax_model").main(steps=60, hidden_size=8)
+    assert isinstance(cell, jaxrnn.Cell)
+    assert set(params["params"]) >= {"hi", "hf", "hg", "ho"}  # flax's own names
+    assert decay.rate < 0
+    assert np.all(spectrum.exponents < 0)
+    assert f"gradients change by {decay.rate:.3f} nats per step" in capsys.readouterr().out
+
+
+def test_your_flax_model_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "flax", None)
+    with pytest.raises(SystemExit, match="pip install flax"):
+        load("10_your_flax_model").main()
+
+
+@pytest.mark.slow
+def test_export(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    differences, files = load("11_export").main(hidden_size=4, out=tmp_path / "out")
+    assert max(differences) < 1e-6
+    printed = capsys.readouterr().out
+    assert "ONNX: not installed; install it with: pip install 'jaxrnn[onnx]'" in printed
+    assert list(files) == ["network.stablehlo"]
+    (file,) = (tmp_path / "out").iterdir()
+    program = jax.export.deserialize(bytearray(file.read_bytes()))
+    assert program.platforms == ("cpu", "cuda", "tpu")
+
+
+@pytest.mark.peer
+def test_export_to_onnx(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    _, files = load("11_export").main(hidden_size=4)
+    onnx.checker.check_model(onnx.load_model_from_string(files["network.onnx"]))
+
+
 @pytest.mark.slow
 def test_streaming(capsys):
     found = load("12_streaming").main(steps=12, hidden_size=4)
@@ -270,9 +309,16 @@ def test_streaming(capsys):
 LONG = ("03_", "06_", "08_", "09_")
 
 
-@pytest.mark.slow
+OF_OTHERS = ("10_",)  # need another library
+
+
+def script(path):
+    mark = pytest.mark.peer if path.stem.startswith(OF_OTHERS) else pytest.mark.slow
+    return pytest.param(path, marks=mark, id=path.stem)
+
+
 @pytest.mark.parametrize(
-    "path", [path for path in FILES if not path.stem.startswith(LONG)], ids=lambda path: path.stem
+    "path", [script(path) for path in FILES if not path.stem.startswith(LONG)]
 )
 def test_an_example_runs_as_a_script(path, tmp_path):
     options = ["--out", str(tmp_path / "out")] if path.stem in WITH_PICTURE else []
