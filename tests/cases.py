@@ -14,6 +14,12 @@ INPUT, HIDDEN, STEPS, BATCH = 2, 3, 6, (2,)
 BASIC = ("elman", "irnn", "lstm", "gru", "gru_reset_before")  # of CELLS: what most tests run on
 
 
+needs_two = pytest.mark.skipif("len(jax.devices()) < 2", reason="needs two devices")
+needs_schur = pytest.mark.skipif(
+    "jax.default_backend() != 'cpu'", reason="JAX has a Schur form on CPU: half the digits without"
+)
+
+
 def first_of(names):
     """Rows of a test: the first name by default, the others, which repeat it, in the slow run."""
     first, *others = names

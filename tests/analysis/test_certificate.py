@@ -19,6 +19,13 @@ def network(gain):
     return params._replace(w_hh=w_hh)
 
 
+@pytest.fixture(autouse=True)
+def _in_full_precision():
+    """In tf32, where a GPU is left to choose, Newton's method stops short of its tolerance."""
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
 def test_the_prediction_is_what_is_observed():
     xs = jax.random.normal(jax.random.key(2), (STEPS, 2))
     run = jax.jit(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.flows import block_diagonal, orthogonal, rotation
+from cases import needs_schur
 from jaxrnn.analysis.nonnormality import henrici_departure, numerical_abscissa, numerical_radius
 from jaxrnn.analysis.transient import kreiss_constant, transient_growth
 
@@ -45,6 +46,7 @@ NAMES, MATRICES = zip(*four_by_four(), strict=True)
 NORMAL = {"orthogonal", "symmetric", "normal", "zero"}
 
 
+@needs_schur
 @both_dtypes
 def test_henrici_departure(dtype):
     """Normal matrices have none, to rounding and not to its square root; others by the formula."""
@@ -60,6 +62,7 @@ def test_henrici_departure(dtype):
     assert found.relative[NAMES.index("shift")] == pytest.approx(1, abs=4 * eps)
 
 
+@needs_schur
 def test_henrici_departure_of_a_triangle(x64):
     b = np.array([0.0, 1e-140, 1e-9, 0.5, -3.0, 1e9, 1e150])
     found = henrici_departure(embedded(0.9, b, -0.4)).absolute

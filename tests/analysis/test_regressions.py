@@ -7,6 +7,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxrnn
+from cases import needs_two
 from jaxrnn import analysis
 
 CELL = jaxrnn.elman(3, 4)
@@ -85,6 +86,7 @@ def agree(got, want):
         np.testing.assert_allclose(jax.device_get(one), two, atol=2e-5)
 
 
+@needs_two
 def test_under_shard_map():
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
     batch = P(None, "data")
@@ -92,6 +94,7 @@ def test_under_shard_map():
     agree(jax.jit(run)(PARAMS, XS), measure(PARAMS, XS))
 
 
+@needs_two
 def test_on_an_explicit_mesh():
     """Products of steps are left out: jax 0.12 refuses to map their loop over a sharded axis."""
     want = measure_steps(PARAMS, XS)

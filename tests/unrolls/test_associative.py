@@ -10,7 +10,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxrnn
-from cases import first_of, leaky, minimal, rotating, shifted
+from cases import first_of, leaky, minimal, needs_two, rotating, shifted
 from jaxrnn.unrolls import associative_unroll, checkpointed, chunked_unroll, unroll
 
 INPUT, HIDDEN, STEPS = 2, 4, 7
@@ -295,7 +295,7 @@ def test_it_works_inside_checkpointed(x64):
     assert_trees_close(found["it"], found["unroll"])
 
 
-@pytest.mark.skipif("len(jax.devices()) < 2", reason="needs two devices")
+@needs_two
 @SLOW
 @pytest.mark.parametrize(
     ("run", "name", "kind"),

@@ -10,7 +10,7 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxrnn
-from cases import leaky, nested, shifted
+from cases import leaky, needs_two, nested, shifted
 from jaxrnn.unrolls import checkpointed, fused_unroll, newton_unroll, truncated, unroll
 
 STEPS, BATCH, INPUT, HIDDEN = 6, 4, 2, 3
@@ -37,7 +37,6 @@ SLOW += [
 ]
 SLOW += [("fused", "learned", True), ("fused", "lstm", False), ("newton", "nested", True)]
 ROWS = [*DEFAULT, *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)]
-needs_two = pytest.mark.skipif("len(jax.devices()) < 2", reason="needs two devices")
 NUMBERS = np.random.default_rng(0)
 XS = jnp.asarray(NUMBERS.standard_normal((STEPS, BATCH, INPUT)), jnp.float32)
 RESETS = jnp.asarray(NUMBERS.random((STEPS, BATCH)) < 0.3)

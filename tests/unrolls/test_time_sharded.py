@@ -15,7 +15,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxrnn
-from cases import leaky, rotating
+from cases import leaky, needs_two, rotating
 from jaxrnn.unrolls import (
     associative_unroll,
     checkpointed,
@@ -49,7 +49,6 @@ ROWS = [
         ]
     ),
 ]
-needs_two = pytest.mark.skipif("len(jax.devices()) < 2", reason="needs two devices")
 
 
 def mesh_of(*sizes, names=("time", "data"), kind=AxisType.Auto):
