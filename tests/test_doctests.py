@@ -18,14 +18,21 @@ MODULES = sorted(
 )
 
 # Their examples compile for seconds; the same functions are tested by default elsewhere.
-COSTLY = ("analysis", "testing", "train.losses", "train.monitor")
+COSTLY = ("analysis", "testing", "train.losses", "train.monitor", "interop.stablehlo")
 
 
 # Cells are made and stepped by other tests too; one of these examples is like another.
 FEW = {f"jaxrnn.cells.{part}" for part in ("elman", "lstm", "gru", "ct_rnn", "lru", "entry")}
 
 
+# Their examples are of models of other libraries.
+OF_OTHERS = tuple(f"jaxrnn.interop.foreign_{one}" for one in ("equinox", "flax", "haiku"))
+OF_OTHERS += ("jaxrnn.interop.onnx",)
+
+
 def marked(name):
+    if name in OF_OTHERS:
+        return pytest.param(name, marks=pytest.mark.peer)
     slow = name.startswith(tuple(f"jaxrnn.{part}" for part in COSTLY))
     slow |= name.startswith("jaxrnn.cells.") and name not in FEW
     return pytest.param(name, marks=pytest.mark.slow if slow else ())

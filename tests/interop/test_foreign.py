@@ -575,6 +575,7 @@ def test_state_dicts_of_something_else_are_refused():
 
 
 @HERE
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @pytest.mark.parametrize(
     ("make", "options"),
     [
