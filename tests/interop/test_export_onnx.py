@@ -50,14 +50,14 @@ PARAMS = CELL.init(jax.random.key(1))
     ("network", "options", "kind", "text"),
     [
         (jaxrnn.janet(INPUT, HIDDEN), {}, TypeError, r"got at network a cell .*Gated, janet_pointwise\); expected elman.*; use jaxrnn.interop.export_stablehlo"),
-        (stack(NET, layer(jaxrnn.layer_norm_lstm(HIDDEN, 2))), {}, TypeError, r"got at network\[1\] a cell .*layer_norm"),
+        (stack(NET, layer(jaxrnn.layer_norm_lstm(HIDDEN, 2))), {"params": (PARAMS, PARAMS)}, TypeError, r"got at network\[1\] a cell .*layer_norm"),
         (elman(INPUT, 2, activation=jnp.sin), {}, TypeError, "elman_pointwise.*; expected elman .'tanh' or 'relu', by name"),
-        (stack(NET, reverse(NET._replace(apply=own))), {}, TypeError, r"got at network\[1\] a layer of your own; expected .*; use jaxrnn.interop.export_stablehlo"),
+        (stack(NET, reverse(NET._replace(apply=own))), {"params": (PARAMS, PARAMS)}, TypeError, r"got at network\[1\] a layer of your own; expected .*; use jaxrnn.interop.export_stablehlo"),
         (jaxrnn.learned_state(CELL), {}, TypeError, "ONNX has no operator for"),
         (CELL._replace(initial_state=lambda p, b=(): jaxrnn.LSTMState(jnp.ones((*b, 5)), jnp.ones((*b, 5)))), {}, ValueError, "initial state is not zero; expected zeros.*; make the state an input"),
         (NET, {"inputs": ("mask",)}, ValueError, r"got inputs \['mask'\]; expected .* lengths alone; use jaxrnn.interop.export_stablehlo"),
         (NET, {"inputs": ("stat",)}, ValueError, "unknown input 'stat'; .* did you mean 'state'"),
-        (NET, {"params": gru(INPUT, HIDDEN).init(jax.random.key(0))}, ValueError, "got at network parameters that are GRUParams; expected those of lstm; pass"),
+        (NET, {"params": jaxrnn.GRUParams(*PARAMS, None)}, ValueError, "got at network parameters that are GRUParams; expected those of lstm; pass"),
         (stack(NET, readout(2)), {"params": (PARAMS,)}, ValueError, "parameters that are tuple of 1; expected 2 entries"),
         (stack(NET, readout(2)), {"params": (PARAMS, PARAMS)}, ValueError, r"at network\[1\] parameters that are LSTMParams; expected ReadoutParams"),
         (stack(NET, NET), {"params": (PARAMS, PARAMS)}, ValueError, "lstm: got an input of shape .* expected 3"),
@@ -71,9 +71,7 @@ PARAMS = CELL.init(jax.random.key(1))
 )  # fmt: skip
 def test_what_cannot_be_exported(network, options, kind, text, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)  # none of this needs it
-    if "params" not in options:
-        params = network.init(jax.random.key(0)) if hasattr(network, "init") else PARAMS
-        options = options | {"params": params}
+    options = {"params": PARAMS} | options
     with pytest.raises(kind, match=text):
         interop.export_onnx(network, **options)
 

@@ -55,7 +55,7 @@ def test_an_lstm_and_its_gradient_for_any_number_of_steps_and_sequences(key):
 
 
 def test_trees_without_named_tuples(key):
-    params = stack(layer(jaxrnn.gru(2, 3)), readout(1)).init(key)
+    params = jax.eval_shape(stack(layer(jaxrnn.gru(2, 3)), readout(1)).init, key)
     assert set(plain(params)[0]) == {"w_ih", "w_hh", "b", "b_hn"}
     state = {"one": [jaxrnn.LSTMState(1, 2), None], "two": (3,)}
     assert plain(state) == {"one": [{"h": 1, "c": 2}, None], "two": (3,)}
