@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType
 
 from jaxrnn.analysis.flow import Flow
 from jaxrnn.core.checks import check_size, unknown_name
@@ -19,6 +20,8 @@ def _leading_vector(gram: Array) -> Array:
     By repeated squaring: LAPACK starts threads, which wait by spinning and made it 20 times slower
     on cores that other work used too (2 cores, 8 matrices of 128).
     """
+    if AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types:
+        return jnp.linalg.eigh(gram)[1][:, -1]  # JAX maps no while loop over an explicit axis
     precision = jnp.finfo(gram.dtype)
 
     def square(carry):
@@ -36,7 +39,7 @@ def _leading_vector(gram: Array) -> Array:
         count, _, share = carry
         return (count < precision.nmant + 2) & (share < 1 - part)
 
-    start = (0, gram, jnp.zeros((), gram.dtype))
+    start = (0, gram, 0 * gram[0, 0])  # under `shard_map` all of it varies as `gram` does
     power = jax.lax.while_loop(mixed, square, start)[1]
     vector = power[:, jnp.argmax(jnp.diagonal(power))]
     return vector / jnp.linalg.norm(vector)
