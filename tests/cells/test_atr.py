@@ -6,6 +6,8 @@ import pytest
 
 import jaxrnn
 from jaxrnn.cells.atr import ATRParams, atr
+from jaxrnn.testing import check_cell
+from laws import FLOW_LAWS
 
 INPUT, HIDDEN, STEPS = 3, 4, 6
 
@@ -47,10 +49,18 @@ def test_the_recurrent_share_opens_one_gate_and_closes_the_other():
 
 
 def test_biases_are_zero_at_first_and_optional():
-    plain, biased = (atr(INPUT, HIDDEN, bias=flag).init(jax.random.key(0)) for flag in (0, 1))
+    ones = jaxrnn.initializers.constant(1.0)
+    plain, biased = (
+        atr(INPUT, HIDDEN, bias=flag, init=ones, input_init=ones).init(jax.random.key(0))
+        for flag in (False, True)
+    )
     assert plain.b_p is None and plain.b_q is None
     np.testing.assert_array_equal(np.stack([biased.b_p, biased.b_q]), np.zeros((2, HIDDEN)))
-    np.testing.assert_array_equal(plain.w_hh, biased.w_hh)
+
+
+@pytest.mark.slow
+def test_the_laws_hold_with_biases():
+    check_cell(atr(INPUT, HIDDEN, bias=True), drawn()[1], skip=FLOW_LAWS)
 
 
 def test_training_takes_the_fast_path():
