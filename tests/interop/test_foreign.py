@@ -253,6 +253,35 @@ def test_haiku_gru_equals_ours_that_resets_before(x64):
 
 
 @HERE
+@pytest.mark.parametrize("with_rng", [False, True])
+def test_a_transformed_haiku_step_keeps_the_names_of_its_parameters(with_rng):
+    hk = pytest.importorskip("haiku")
+
+    class Net(hk.Module):
+        def __call__(self, x, state):
+            y, state = hk.GRU(H)(hk.Linear(5)(x), state)
+            return hk.Linear(2)(y), state
+
+    net = hk.transform(lambda x, state: Net()(x, state))
+    xs, h = inputs(2), jnp.zeros((2, H))
+    params = net.init(jax.random.key(0), xs[0], h)
+    assert "net/gru" in params
+    cell, theirs = interop.from_haiku(
+        net if with_rng else hk.without_apply_rng(net),
+        params,
+        initial_state=lambda params, batch_shape=(): jnp.zeros((*batch_shape, H)),
+    )
+    assert set(theirs) == set(params)
+    expected = []
+    for x in xs:
+        y, h = net.apply(params, None, x, h)
+        expected.append(y)
+    state, ys = jaxrnn.unroll(cell, theirs, xs)
+    close(ys, jnp.stack(expected), rtol=1e-6)
+    close(state, h, rtol=1e-6)
+
+
+@HERE
 def test_a_flax_rnn_is_read_for_its_cell():
     linen = pytest.importorskip("flax.linen")
     nnx = pytest.importorskip("flax.nnx")
@@ -418,7 +447,11 @@ def test_wrong_models_get_the_name_of_the_right_reader():
         ),
         (lambda: interop.from_nnx(torch.nn.LSTM(F, H)), "jaxrnn.interop.from_torch"),
         (lambda: interop.from_haiku(in_equinox, {}), "jaxrnn.interop.from_equinox"),
-        (lambda: interop.from_haiku(hk.transform(lambda x: x), {}), "lambda: hk.LSTM"),
+        (
+            lambda: interop.from_haiku(hk.transform(lambda x: x), {}),
+            "without initial_state; .*hk.LSTM",
+        ),
+        (lambda: interop.from_haiku("LSTM", {}), "got str 'LSTM'; expected a function that makes"),
         (lambda: interop.from_haiku(lambda: 3, {}), "got int 3; expected a haiku.RNNCore"),
         (lambda: interop.from_haiku(lambda: hk.LSTM(H), [1]), "got params of type list"),
         (lambda: interop.from_equinox(in_nnx), "jaxrnn.interop.from_nnx"),
