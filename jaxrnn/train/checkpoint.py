@@ -142,9 +142,17 @@ def save_checkpoint(
 
 
 def _choose(
-    directory: str | os.PathLike, step: int | None, read: Callable[[Path], Any], *, by: str
+    directory: str | os.PathLike,
+    step: int | None,
+    read: Callable[[Path], Any],
+    *,
+    by: str,
+    level: int,
 ) -> Any:
-    """Returns what `read` makes of the step's checkpoint, or of the newest that is not broken."""
+    """Returns what `read` makes of the step's checkpoint, or of the newest that is not broken.
+
+    A warning is that of the caller `level` frames above.
+    """
     steps = steps_in(directory)
     if not steps or (step is not None and step not in steps):
         what = "checkpoint" if step is None else f"checkpoint of step {step}"
@@ -162,7 +170,7 @@ def _choose(
         if broken:
             lines = "; ".join(broken)
             msg = f"{by}: got broken checkpoints, and loads step {one} instead; {lines}"
-            warnings.warn(msg, stacklevel=3)
+            warnings.warn(msg, stacklevel=level + 1)
         return found
     what = "a broken checkpoint" if len(broken) == 1 else "broken checkpoints alone"
     lines = "\n  ".join(broken)
@@ -171,10 +179,22 @@ def _choose(
 
 
 def load_contents(
-    directory: str | os.PathLike, like: Any, *, step: int | None = None, by: str
+    directory: str | os.PathLike, like: Any, *, step: int | None = None, by: str, level: int
 ) -> Contents:
-    """Loads a checkpoint with the arrays beside its tree; see `load_checkpoint`."""
-    return _choose(directory, step, lambda path: read_directory(path, like), by=by)
+    """Loads a checkpoint with the arrays beside its tree; see `load_checkpoint`.
+
+    Args:
+      directory: as there.
+      like: as there.
+      step: as there.
+      by: the function the user called, for the messages.
+      level: how many frames above this one the user called it, for warnings.
+    """
+
+    def read(path):
+        return read_directory(path, like)
+
+    return _choose(directory, step, read, by=by, level=level + 1)
 
 
 def load_checkpoint(directory: str | os.PathLike, like: Any, *, step: int | None = None) -> Loaded:
@@ -213,7 +233,7 @@ def load_checkpoint(directory: str | os.PathLike, like: Any, *, step: int | None
       >>> bool(key == jax.random.key(7)), rate
       (True, 0.5)
     """
-    found = load_contents(directory, like, step=step, by="load_checkpoint")
+    found = load_contents(directory, like, step=step, by="load_checkpoint", level=2)
     return Loaded(found.tree, found.step, found.info)
 
 
@@ -238,4 +258,4 @@ def checkpoint_info(directory: str | os.PathLike, *, step: int | None = None) ->
       ...     checkpoint_info(directory)
       {'cell': 'lstm', 'sizes': [3, 5]}
     """
-    return _choose(directory, step, read_manifest, by="checkpoint_info").info
+    return _choose(directory, step, read_manifest, by="checkpoint_info", level=2).info

@@ -118,7 +118,7 @@ def resume_progress(
         raise FileExistsError(msg)
     if not there:
         return Progress(start, 0, [], [])
-    found = load_contents(directory, start, by="fit")
+    found = load_contents(directory, start, by="fit", level=3)
     if found.step > steps:
         msg = (
             f"fit: got steps={steps} to resume a training of {found.step} steps; expected at least "

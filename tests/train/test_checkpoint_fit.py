@@ -167,8 +167,7 @@ def test_what_goes_wrong_in_writing_is_raised_at_the_end(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chunk", [1, 3, 5])
-@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize(("chunk", "every"), [(1, 3), (3, 1), (5, 3)])
 def test_any_break_and_any_chunk_will_do(tmp_path, whole, chunk, every):
     for step in range(1, STEPS, 2):
         with pytest.raises((Stop, train.Interrupted)):

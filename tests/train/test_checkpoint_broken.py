@@ -1,0 +1,308 @@
+"""Files that are cut off, changed, foreign or forged: refused, never executed, memory bounded."""
+
+import hashlib
+import json
+import os
+import pickle
+import resource
+import shutil
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn import train
+from jaxrnn.train.snapshot import read_directory, snapshot
+from jaxrnn.train.step_directory import publish, steps_in
+
+TREE = {
+    "w": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "z": np.array([1 + 2j, 3], np.complex64),
+    "flag": np.array([True, False]),
+    "half": np.arange(3).astype(jnp.bfloat16),
+    "n": 3,
+}
+EXTRA = {"metrics.loss": np.arange(5.0), "metrics.skipped": np.zeros(5, bool)}
+FILES = ("arrays.safetensors", "manifest.json")
+
+
+def save(directory, step=5):
+    from jaxrnn.train.snapshot import fill_directory
+
+    taken = snapshot(TREE, step=step, info={"a": [1, 0.5]}, extra=EXTRA)
+    return publish(directory, step, lambda new: fill_directory(new, taken), replace=False)
+
+
+def digest(fields):
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def rewrite(path, change):
+    """Changes the manifest and forges its checksum."""
+    fields = json.loads((path / "manifest.json").read_text())
+    del fields["sha256"]
+    change(fields)
+    (path / "manifest.json").write_text(json.dumps(fields | {"sha256": digest(fields)}))
+
+
+def reseal(path):
+    """Forges the checksums of a changed file of arrays."""
+    data = (path / "arrays.safetensors").read_bytes()
+    file = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    rewrite(path, lambda fields: fields.update(file=file))
+
+
+def in_file(name, change):
+    def apply(path):
+        data = bytearray((path / name).read_bytes())
+        (path / name).write_bytes(bytes(change(data)))
+
+    return apply
+
+
+def flip(data, at):
+    data[at] ^= 1
+    return data
+
+
+def header_claims(size):
+    def apply(path):
+        in_file("arrays.safetensors", lambda d: size.to_bytes(8, "little") + d[8:])(path)
+        reseal(path)
+
+    return apply
+
+
+def header_says(old, new):
+    def apply(path):
+        in_file("arrays.safetensors", lambda data: data.replace(old, new))(path)
+        reseal(path)
+
+    return apply
+
+
+def manifest_says(**fields):
+    return lambda path: rewrite(path, lambda old: old.update(fields))
+
+
+def leaf_says(index, **fields):
+    return lambda path: rewrite(path, lambda old: old["arrays"][index].update(fields))
+
+
+def pipe(path):
+    (path / "arrays.safetensors").unlink()
+    os.mkfifo(path / "arrays.safetensors")
+
+
+def directory_in_place(path):
+    (path / "manifest.json").unlink()
+    (path / "manifest.json").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (in_file(FILES[0], lambda data: data[:-1]), "of .* bytes; expected"),
+        (in_file(FILES[0], lambda data: data + b"\0"), "of .* bytes; expected"),
+        (in_file(FILES[0], lambda data: b""), "of 0 bytes; expected"),
+        (in_file(FILES[0], lambda data: flip(data, -1)), "another checksum"),
+        (in_file(FILES[0], lambda data: flip(data, -20)), "another checksum"),
+        (in_file(FILES[0], lambda data: flip(data, 7)), "a header of .* bytes in a file of"),
+        (in_file(FILES[0], lambda data: b"PK\3\4" + data[4:]), "a header of"),
+        (in_file(FILES[0], lambda data: (pickle.dumps({}) * 1000)[: len(data)]), "a header of"),
+        (header_claims(2**63 + 5), "a header of 9223372036854775813 bytes"),
+        (header_claims(100_000_001), "a header of 100000001 bytes"),
+        (header_claims(2), "no JSON"),
+        (header_says(b'"F32"', b'"F64"'), "bytes .* expected 96"),
+        (header_says(b"[3,4]", b"[4,3]"), r"got F32 \(4, 3\) stored for .*w.*; expected F32 \(3"),
+        (header_says(b"[3,4]", b"[9,9]"), "expected 324 bytes of the"),
+        (header_says(b"['w']", b"['v']"), "differ in"),
+        (in_file(FILES[1], lambda data: data[:-10]), "no JSON"),
+        (in_file(FILES[1], lambda data: b""), "no JSON"),
+        (in_file(FILES[1], lambda data: b"{}"), "without format 'jaxrnn checkpoint'"),
+        (in_file(FILES[1], lambda data: b"\x80\x04" + data), "no JSON"),
+        (in_file(FILES[1], lambda data: b"[" * 100_000), "no JSON"),
+        (in_file(FILES[1], lambda data: data.replace(b"0.5", b"0.6")), "own checksum"),
+        (in_file(FILES[1], lambda data: data.replace(b'"step": 5', b'"step": 6')), "own checksum"),
+        (manifest_says(version=2), "got version 2 of the format; expected 1; .* that wrote it"),
+        (manifest_says(version=True), "got version True"),
+        (manifest_says(step=6), "manifest of step 6; expected the step of the directory"),
+        (manifest_says(step="5"), "got a manifest with TypeError"),
+        (manifest_says(arrays=3), "got a manifest with TypeError"),
+        (manifest_says(more=1), "own checksum"),
+        (manifest_says(file={"size": 1}), "got a manifest with KeyError"),
+        (leaf_says(0, name="../../etc/passwd"), None),
+        (leaf_says(0, name=3), "without a name of its own"),
+        (lambda path: rewrite(path, lambda f: f["arrays"].append(f["arrays"][0])), "of its own"),
+        (lambda path: rewrite(path, lambda f: f["extra"].append(f["arrays"][0])), "differ in"),
+        (lambda path: rewrite(path, lambda f: f["extra"][0].update(dtype="object")), "is none"),
+        (lambda path: rewrite(path, lambda f: f["extra"][0].update(shape=[2**62])), "stored for"),
+        (lambda path: (path / FILES[0]).unlink(), "no file arrays.safetensors"),
+        (lambda path: (path / FILES[1]).unlink(), "no file manifest.json"),
+        (pipe, "that is no file"),
+        (directory_in_place, "that is no file"),
+        (lambda path: (shutil.rmtree(path), path.write_text("")), "no file manifest.json"),
+    ],
+)
+def test_what_is_broken_is_refused(tmp_path, damage, message):
+    damage(save(tmp_path))
+    error = train.CheckpointError if message else ValueError
+    with pytest.raises(error, match=message or "another architecture") as caught:
+        train.load_checkpoint(tmp_path, TREE, step=5)
+    assert "step_00000005" in str(caught.value)
+
+
+def test_the_forgeries_are_read_where_nothing_is_changed(tmp_path):
+    reseal(save(tmp_path))
+    assert train.load_checkpoint(tmp_path, TREE).info == {"a": [1, 0.5]}
+
+
+def test_the_one_before_is_loaded_with_a_warning(tmp_path):
+    for step in (1, 2, 3):
+        save(tmp_path, step)
+    for step in (2, 3):
+        in_file("arrays.safetensors", lambda data: data[:-1])(tmp_path / f"step_0000000{step}")
+    with pytest.warns(UserWarning) as caught:
+        assert train.load_checkpoint(tmp_path, TREE).step == 1
+    (warning,) = caught
+    assert "step_00000002: got" in str(warning.message)
+    assert "step_00000003: got" in str(warning.message)
+    assert warning.filename == __file__
+    with pytest.raises(train.CheckpointError, match="step_00000003"):
+        train.load_checkpoint(tmp_path, TREE, step=3)
+    in_file("manifest.json", lambda data: b"")(tmp_path / "step_00000001")
+    with pytest.raises(train.CheckpointError, match="broken checkpoints alone(.|\n)*_00000001"):
+        train.load_checkpoint(tmp_path, TREE)
+    assert train.checkpoint_info(tmp_path) == {"a": [1, 0.5]}
+
+
+# The fuzz
+
+
+EXTREME = [0, 1, -1, 2**31, 2**32, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 10**30, 1e999, 0.5,
+           True, None, "", "F64", [], {}, [0] * 70, "\ud800", "../x"]  # fmt: skip
+
+
+def mutated_bytes(rng, data):
+    """One to three of: cut, flip, overwrite, insert, remove, repeat, another length."""
+    data = bytearray(data)
+    for _ in range(rng.integers(1, 4)):
+        at = int(rng.integers(0, len(data) + 1))
+        size = int(rng.integers(1, 9))
+        match rng.integers(0, 7):
+            case 0:
+                del data[at:]
+            case 1 if data:
+                data[at % len(data)] ^= 1 << int(rng.integers(0, 8))
+            case 2:
+                data[at : at + size] = rng.bytes(size)
+            case 3:
+                data[at:at] = rng.bytes(size)
+            case 4:
+                del data[at : at + size]
+            case 5:
+                data[at:at] = data[at : at + 10 * size]
+            case 6:
+                data[:8] = int(rng.choice([0, 1, 2**20, 2**27, 2**40])).to_bytes(8, "little")
+    return bytes(data)
+
+
+def mutated_json(rng, value):
+    """Puts an extreme value, or takes away or doubles something, anywhere in a tree of JSON."""
+    places = []
+
+    def walk(node):
+        for key in node if isinstance(node, dict) else range(len(node)):
+            places.append((node, key))
+            if isinstance(node[key], dict | list):
+                walk(node[key])
+
+    walk(value)
+    for _ in range(rng.integers(1, 3)):
+        node, key = places[rng.integers(len(places))]
+        what = rng.integers(0, 4)
+        if (
+            isinstance(node, list)
+            and key >= len(node)
+            or isinstance(node, dict)
+            and key not in node
+        ):
+            continue
+        if what == 0:
+            del node[key]
+        elif what == 1 and isinstance(node, list):
+            node.append(node[key])
+        elif what == 1:
+            node[str(rng.integers(100))] = node[key]
+        else:
+            node[key] = EXTREME[rng.integers(len(EXTREME))]
+    return value
+
+
+def mutate(rng, path, good):
+    """Damages a checkpoint in one of six ways; True where the checksums are forged."""
+    for name, data in good.items():
+        (path / name).write_bytes(data)
+    way = rng.integers(0, 6)
+    arrays, manifest = FILES
+    if way in (0, 1):
+        name = FILES[way]
+        (path / name).write_bytes(mutated_bytes(rng, good[name]))
+        return False
+    if way == 2:
+        (path / arrays).write_bytes(mutated_bytes(rng, good[arrays]))
+        reseal(path)
+        return True
+    if way in (3, 4):
+        size = int.from_bytes(good[arrays][:8], "little")
+        fields = mutated_json(rng, json.loads(good[arrays][8 : 8 + size]))
+        header = json.dumps(fields).encode()
+        data = len(header).to_bytes(8, "little") + header + good[arrays][8 + size :]
+        (path / arrays).write_bytes(data)
+        reseal(path)
+        return True
+    fields = json.loads(good[manifest])
+    del fields["sha256"]
+    fields = mutated_json(rng, fields)
+    (path / manifest).write_text(json.dumps(fields | {"sha256": digest(fields)}))
+    return True
+
+
+@pytest.mark.slow
+def test_ten_thousand_damaged_checkpoints(tmp_path):
+    path = save(tmp_path)
+    good = {name: (path / name).read_bytes() for name in FILES}
+    expected = read_directory(path, TREE)
+    rng = np.random.default_rng(11)
+    counts = {"refused": 0, "another": 0, "equal": 0, "forged": 0}
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, hard))  # else a MemoryError
+    try:
+        for _ in range(12_000):
+            forged = mutate(rng, path, good)
+            try:
+                found = read_directory(path, TREE)
+            except train.CheckpointError:
+                counts["refused"] += 1
+            except ValueError as error:
+                assert forged, error
+                assert "another architecture" in str(error)
+                counts["another"] += 1
+            else:
+                same = all(
+                    np.asarray(found.tree[k]).tobytes() == np.asarray(v).tobytes()
+                    for k, v in TREE.items()
+                )
+                same = same and found.info == expected.info and found.step == 5
+                assert same or forged
+                counts["equal" if same else "forged"] += 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    assert counts["refused"] > 8000
+    assert counts["another"] > 100
+    assert counts["equal"] > 5  # white space
+    assert steps_in(tmp_path) == [5]
+    print(counts)
