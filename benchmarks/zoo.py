@@ -2,12 +2,14 @@
 
 Measures `gradient_decay` of every cell as it is made, without training, on noise; then trains it,
 from the same state, on the adding problem until its loss is half of what a network without memory
-has. Writes docs/zoo.md and docs/zoo.png from the results.
+has. Writes docs/zoo.md and docs/zoo.png from the results. Rows of cells that --cells leaves out
+stay as they were.
 
     python benchmarks/zoo.py [--cells lstm,gru] [--quick]
 """
 
 import contextlib
+import json
 import math
 import pathlib
 
@@ -15,10 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from common import make_parser, parse, save
+from common import RESULTS, make_parser, parse, save
 
 import jaxrnn
 from jaxrnn import analysis, tasks, train
+from jaxrnn.bench import device_name, place
 
 DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
 ROUND = 50  # steps between two looks at the loss
@@ -161,9 +164,9 @@ def draw(data):
     lowest = 3 * min((rate for rate in rates if math.isfinite(rate)), default=-1)
     shown = [max(rate, lowest) for rate in rates]
     axes.barh(places, shown, color=["C3" if rate > 0 else "C0" for rate in rates])
-    for place, rate in enumerate(rates):
+    for index, rate in enumerate(rates):
         if not math.isfinite(rate):
-            axes.text(lowest, place, " exactly 0", fontsize=6, color="white", va="center")
+            axes.text(lowest, index, " exactly 0", fontsize=6, color="white", va="center")
     axes.set_yticks(places, [name for name, _ in rows], fontsize=7)
     axes.margins(y=0.01)
     axes.invert_yaxis()
@@ -172,6 +175,23 @@ def draw(data):
     axes.set_xlabel("decay of gradients at initialisation (nats per step)")
     plain_grid(axes)
     return figure
+
+
+def numbers(facts):
+    """Undoes what JSON needs: infinities are texts there."""
+    return {key: float(one) if one in ("-inf", "inf", "nan") else one for key, one in facts.items()}
+
+
+def merged(old, new):
+    """Adds rows to earlier results of the same settings."""
+    if old["settings"] != new["settings"]:
+        raise SystemExit(
+            f"zoo.py: got settings {new['settings']} and results of {old['settings']}; expected "
+            "the same; measure all cells, after removing the old results"
+        )
+    here = place()
+    rows = {name: {**row, "place": here} for name, row in new["zoo"].items()}
+    return {**old, "zoo": {name: {**old["zoo"], **rows}[name] for name in jaxrnn.CELLS}}
 
 
 def main(arguments=None):
@@ -195,6 +215,9 @@ def main(arguments=None):
         print(f"{name:20} {found[name]['memory']['rate']:+9.4f} nats per step, learnt after "
               f"{learnt['steps']} steps, loss {learnt['loss']:.4f}", flush=True)  # fmt: skip
     data = {"rounds": options.rounds, "settings": settings, "zoo": found}
+    earlier = RESULTS / f"zoo_{device_name()}.json"
+    if not options.quick and earlier.exists():
+        data = merged(json.loads(earlier.read_text(encoding="utf-8"), object_hook=numbers), data)
     save("zoo", data, options)
     if not options.quick:
         (DOCS / "zoo.md").write_text(table(data), encoding="utf-8")
