@@ -120,8 +120,11 @@ def choose_task(
     length: int,
     batch_size: int,
     columns: str | None = None,
+    part: tuple[float, float] | None = None,
 ) -> Task:
     """Returns the task that `--task`, `--data` and `--columns` ask for.
+
+    `part` is for tasks that read files: fractions of the file, from where to where.
 
     Raises:
       ValueError: an unknown task, a file for a task that takes none, or unfit data.
@@ -137,7 +140,9 @@ def choose_task(
         if name != "series":
             msg = f"got --columns {columns} with the task {name}; expected a CSV file, as --data"
             raise ValueError(msg)
-        sizes["columns"] = [part.strip() for part in columns.split(",")]
+        sizes["columns"] = [column.strip() for column in columns.split(",")]
+    if part is not None:
+        sizes["part"] = part
     if path is None:
         return entry.make(**sizes)
     if not entry.takes_path:

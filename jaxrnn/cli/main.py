@@ -8,14 +8,15 @@ from collections.abc import Sequence
 import jax
 
 from jaxrnn._version import __version__
-from jaxrnn.cli import bench, cells, report, spectrum
-from jaxrnn.cli.errors import CommandError
+from jaxrnn.cli import bench, cells, report, spectrum, train
+from jaxrnn.cli.errors import CommandError, StoppedError
 
 __all__ = ["main"]
 
 _COMMANDS = {
     "report": (report, "train networks on data and report how gradients flow through them"),
     "spectrum": (spectrum, "measure the spectra of gradient flow through one network"),
+    "train": (train, "train one network on data, with checkpoints, and go on with it later"),
     "cells": (cells, "list the cells, or show one in full"),
     "bench": (bench, "measure how fast networks run here, beside other libraries"),
 }
@@ -40,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: the words after ``jaxrnn``; those of the command line if not given.
 
     Returns:
-      0; 2 after an error in what was asked for, 1 if training failed, 130 if interrupted. An error
-      is one readable text on standard error.
+      0; 2 after an error in what was asked for, 1 if training failed, 130 if interrupted, 143 if
+      told to terminate. An error is one readable text on standard error.
     """
     parsed = _parser().parse_args(arguments)
     module, _ = _COMMANDS[parsed.command]
@@ -64,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FloatingPointError as error:
         print(f"jaxrnn {parsed.command}: {error}", file=sys.stderr)
         return 1
+    except StoppedError as error:
+        print(f"\njaxrnn {parsed.command}: {error}", file=sys.stderr)
+        return error.status
     except KeyboardInterrupt:
         print(f"\njaxrnn {parsed.command}: interrupted; nothing was written", file=sys.stderr)
         return 130

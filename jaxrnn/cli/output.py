@@ -35,11 +35,13 @@ def _unmake(made: Iterable[pathlib.Path]) -> None:
 
 
 @contextlib.contextmanager
-def output_directory(name: str) -> Iterator[pathlib.Path]:
+def output_directory(name: str, *, option: str = "--out") -> Iterator[pathlib.Path]:
     """Makes sure that a directory can be written to, before any work is done.
 
     Args:
-      name: the directory; made if it does not exist, and taken away again if the work fails.
+      name: the directory; made if it does not exist, and taken away again if the work fails and it
+        is empty.
+      option: that names it.
 
     Yields:
       Its path.
@@ -56,7 +58,7 @@ def output_directory(name: str) -> Iterator[pathlib.Path]:
     except OSError as error:
         _unmake(made)
         reason = error.strerror or error
-        msg = f"got --out {name}: {reason}; expected a directory that can be written to"
+        msg = f"got {option} {name}: {reason}; expected a directory that can be written to"
         raise CommandError(msg) from error
     try:
         yield path

@@ -22,6 +22,7 @@ __all__ = [
     "gates_as_json",
     "make_json",
     "origins",
+    "plain",
     "table_rows",
     "verdict",
     "versions",
@@ -31,14 +32,14 @@ __all__ = [
 _PACKAGES = ("jax", "jaxlib", "numpy", "optax")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turns arrays and non-finite numbers into what JSON has; infinities become strings."""
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return value
@@ -68,7 +69,7 @@ def origins(settings: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
 
 def write_json(data: dict[str, Any]) -> str:
     """Returns a JSON text; arrays become lists, infinities and NaN strings."""
-    return json.dumps(_plain(data), indent=1, allow_nan=False) + "\n"
+    return json.dumps(plain(data), indent=1, allow_nan=False) + "\n"
 
 
 def curve_as_json(curve: Curve) -> dict[str, Any]:
