@@ -78,9 +78,9 @@ def handlers():
 
 
 def test_a_run_with_two_breaks_is_the_run_without(tmp_path, whole, caplog):
-    with pytest.raises(Stop):  # after steps 1 to 5, of which 4 are saved
-        fit(tmp_path, checkpoint_every=2, on_chunk=stop_at(5), resume=True)
-    assert steps_in(tmp_path) == [2, 4]
+    with pytest.raises(Stop):  # after 7 steps, of which 5 are saved, and just measured
+        fit(tmp_path, checkpoint_every=5, on_chunk=stop_at(7), resume=True)
+    assert steps_in(tmp_path) == [5]
     before, caplog.records[:] = handlers(), []
     with pytest.raises(
         train.Interrupted, match="got SIGTERM; stopped after step 7.*resume=True"
