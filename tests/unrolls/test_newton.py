@@ -241,7 +241,7 @@ def test_a_warm_start_needs_fewer_iterations(x64):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gru", "ind_rnn"])
+@pytest.mark.parametrize("name", list(CELLS))
 def test_ten_thousand_steps(name, x64):
     cell = CELLS[name]
     arguments, flags = make(cell, steps=10_000, batch=())
