@@ -147,6 +147,7 @@ def full(directory, snapshot, keep, by):
     raise OSError(28, "No space left on device")
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_in_writing_is_raised_after_the_next_chunk(tmp_path, monkeypatch):
     monkeypatch.setattr(saver, "write_snapshot", full)
     heard = []
