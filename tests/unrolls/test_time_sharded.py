@@ -32,7 +32,9 @@ CELLS = {
     "lru": jaxrnn.lru(INPUT, HIDDEN),
     "min_gru": jaxrnn.min_gru(INPUT, HIDDEN),
     "rotating": rotating(INPUT, HIDDEN),
+    "mlstm": jaxrnn.mlstm(INPUT, HIDDEN),
     "elman": jaxrnn.elman(INPUT, HIDDEN),
+    "gru": jaxrnn.gru(INPUT, HIDDEN),
     "ind_rnn": jaxrnn.ind_rnn(INPUT, HIDDEN),
     "leaky": leaky(INPUT, HIDDEN),
 }
@@ -188,13 +190,13 @@ jax.config.update("jax_enable_x64", True)
 from jax.sharding import NamedSharding, PartitionSpec as P
 from unrolls.test_time_sharded import *
 
-cell = CELLS["lru"]
-arguments = inputs(cell, 24, (2,), flags=True)
-assert_equal(time_sharded(associative_unroll, mesh_of(8), "time"), cell, arguments)
+for name in ("lru", "mlstm"):
+    arguments = inputs(CELLS[name], 24, (2,), flags=True)
+    assert_equal(time_sharded(associative_unroll, mesh_of(8), "time"), CELLS[name], arguments)
 
-cell = CELLS["elman"]
-arguments = inputs(cell, 16, (2,), flags=True)
-assert_equal(time_sharded(newton_unroll, mesh_of(8), "time"), cell, arguments)
+for name in ("elman", "gru"):
+    arguments = inputs(CELLS[name], 16, (2,), flags=True)
+    assert_equal(time_sharded(newton_unroll, mesh_of(8), "time"), CELLS[name], arguments)
 
 cell, mesh = CELLS["min_gru"], mesh_of(4, 2)
 params, xs, state, mask, resets = inputs(cell, 8, (2,), flags=True)
