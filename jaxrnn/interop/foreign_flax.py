@@ -68,7 +68,8 @@ def from_flax(
     Raises:
       ImportError: flax is not installed.
       TypeError: `cell` or `variables` are something else.
-      ValueError: the variables do not fit the cell, or `input_shape` is needed.
+      ValueError: the variables do not fit the cell, a step needs random numbers, or `input_shape`
+        is needed.
 
     Example:
       >>> import jaxrnn
@@ -82,6 +83,7 @@ def from_flax(
       (7, 2, 16)
     """
     linen = load_framework("flax.linen", by="from_flax")
+    errors = load_framework("flax.errors", by="from_flax")
     is_rnn = isinstance(cell, linen.RNN)
     inner = cell.cell if is_rnn else cell
     if not isinstance(inner, linen.RNNCellBase):
@@ -90,7 +92,15 @@ def from_flax(
     params = jax.tree.map(jnp.asarray, _of_rnn(variables) if is_rnn else variables)
 
     def step(params, carry, x):
-        return inner.apply(params, carry, x)
+        try:
+            return inner.apply(params, carry, x)
+        except errors.FlaxError as error:
+            msg = (
+                f"from_flax: got an input of shape {x.shape}, on which flax does not run the cell: "
+                f"{error}; expected inputs and variables that fit it, and a step without random "
+                "numbers"
+            )
+            raise ValueError(msg) from error
 
     def make_carry(params, shape):
         return inner.apply(params, jax.random.key(0), shape, method="initialize_carry")

@@ -199,6 +199,20 @@ def test_gradients_reach_the_parameters_through_a_layer(name, x64):
 
 
 @HERE
+@pytest.mark.parametrize("name", READERS)
+def test_a_stack_starts_from_the_model_that_was_read(name):
+    cell, theirs = READERS[name](weights("lstm"))
+    # haiku's weights are of (input, state) together, and do not show the size of the input alone.
+    size = H if name == "haiku" else None
+    net = jaxrnn.stack(jaxrnn.layer(cell), jaxrnn.readout(2, input_size=size))
+    params = net.init(jax.random.key(0))
+    assert net.apply(params, inputs(2))[1].shape == (T, 2, 2)
+    if name != "torch":  # a cell of ours, of which init draws new parameters
+        for got, expected in zip(*map(jax.tree.leaves, (params[0], theirs)), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+@HERE
 def test_the_dtype_of_the_parameters_is_that_of_the_state(x64):
     for name in ("flax", "nnx", "equinox"):
         single, double = (
@@ -470,6 +484,11 @@ def test_parameters_that_do_not_fit_are_named():
         ValueError, match="does not run on inputs of 1 or of 3 or of 4 features; expected"
     ):
         interop.from_flax(linen.LSTMCell(H + 1), variables)
+    cell, params = interop.from_flax(linen.LSTMCell(H), variables)
+    with pytest.raises(
+        ValueError, match=r"input of shape \(2, 5\), on which flax does not run .*ii"
+    ):
+        jaxrnn.unroll(cell, params, jnp.ones((T, 2, 5)))
     with pytest.raises(ValueError, match=r"have no 'cell' but \['hf',"):
         interop.from_flax(linen.RNN(linen.LSTMCell(H)), variables)
     with pytest.raises(TypeError, match=r"got input_shape=3 \(int\); expected a tuple"):
