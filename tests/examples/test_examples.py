@@ -29,6 +29,7 @@ TESTED = {
     "10_your_flax_model",
     "11_export",
     "12_streaming",
+    "13_train_kill_resume",
 }
 WITH_PICTURE = [
     "02_vanishing_and_exploding",
@@ -305,8 +306,16 @@ def test_streaming(capsys):
     assert "12 steps of 3 streams" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_train_kill_resume(capsys):
+    saved, same = load("13_train_kill_resume").main(steps=60, pause=0.3)
+    assert same
+    assert saved < 60 and saved % 20 == 0
+    assert f"killed; the newest checkpoint is of step {saved} of 60" in capsys.readouterr().out
+
+
 # These train for half a minute or more, which the tests above do in small.
-LONG = ("03_", "06_", "08_", "09_")
+LONG = ("03_", "06_", "08_", "09_", "13_")
 
 
 OF_OTHERS = ("10_",)  # need another library
