@@ -255,18 +255,21 @@ def export_weights(
     return form.nest(found) if nested else found
 
 
-def pack_weights(target: str, params: Params, *, nested: bool = False) -> dict[str, Any]:
+def pack_weights(
+    target: str, params: Params, *, variant: str | None = None, nested: bool = False
+) -> dict[str, Any]:
     """Makes another library's weights as `export_weights` does, inside transformations of JAX.
 
     Args:
       target: the library.
-      params: the parameters; those of two cells are of two layers.
+      params: the parameters.
+      variant: as in `export_weights`.
       nested: whether to return the library's nested mappings.
 
     Returns:
       JAX arrays, which may be traced.
     """
     form = FORMATS[target]
-    parts = find_cells(params, by="pack_weights", bidirectional=False).parts
-    found = form.layouts(parts, None)[0].pack(parts)
+    parts = find_cells(params, by="pack_weights").parts
+    found = form.layouts(parts, variant)[0].pack(parts)
     return form.nest(found) if nested else found
