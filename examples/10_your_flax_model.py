@@ -6,7 +6,6 @@ both numbers of an untrained LSTM to be below 0: its gradients fade.
 """
 
 import jax
-import jax.numpy as jnp
 
 from jaxrnn import analysis, interop
 
@@ -26,7 +25,8 @@ def main(steps=100, hidden_size=16):
     decay = analysis.gradient_decay(cell, params, xs)
     spectrum = analysis.lyapunov_spectrum(cell, params, xs, k=3)
     print(f"gradients change by {decay.rate:.3f} nats per step")
-    print(f"largest Lyapunov exponents: {jnp.round(spectrum.exponents, 3)} nats per step")
+    exponents = ", ".join(f"{exponent:.3f}" for exponent in spectrum.exponents)
+    print(f"largest Lyapunov exponents: {exponents} nats per step")
     return cell, params, decay, spectrum
 
 
