@@ -24,6 +24,7 @@ from jaxrnn.cli.train_settings import (
     cell_names,
     choose_settings,
     read_config,
+    typed_settings,
 )
 from jaxrnn.cli.weights import fill_params, pack_params, read_arrays
 from jaxrnn.core.trees import num_parameters
@@ -100,6 +101,7 @@ def _stored_run(directory: str, resume: bool) -> dict[str, Any] | None:
             "written; name another directory"
         )
         raise CommandError(msg) from error
+    stored["settings"] = typed_settings(str(path), stored["settings"])
     return stored
 
 
@@ -281,7 +283,11 @@ def run(arguments: argparse.Namespace) -> None:
         raise StoppedError(msg, 130) from None
     finally:
         logging.getLogger("jaxrnn").removeHandler(quiet)
-    _say(arguments.checkpoint, settings, network, result, validations)
+    try:
+        _say(arguments.checkpoint, settings, network, result, validations)
+    except KeyboardInterrupt:
+        msg = f"interrupted; the training is done and in {arguments.checkpoint}"
+        raise StoppedError(msg, 130) from None
 
 
 def _say(

@@ -20,6 +20,7 @@ __all__ = [
     "cell_names",
     "choose_settings",
     "read_config",
+    "typed_settings",
 ]
 
 
@@ -130,19 +131,32 @@ def read_config(path: str) -> dict[str, Any]:
         kind = type(found).__name__
         msg = f"got --config {path!r} with a {kind}; expected an object of settings; {remedy}"
         raise CommandError(msg)
+    return typed_settings(path, found)
+
+
+def typed_settings(path: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings that a JSON file holds, those that are null left out.
+
+    Args:
+      path: of the file, for messages.
+      found: its contents.
+
+    Raises:
+      CommandError: a name is unknown or a value of another type.
+    """
     return {name: _typed(path, name, value) for name, value in found.items() if value is not None}
 
 
 def _typed(path: str, name: str, value: Any) -> Any:
     if name not in SETTINGS:
-        msg = f"{unknown_name('setting', name, SETTINGS)}, in --config {path!r}"
+        msg = f"{unknown_name('setting', name, SETTINGS)}, in {path!r}"
         raise CommandError(msg)
     kind = SETTINGS[name].kind
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         named = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-        msg = f"got {name} = {json.dumps(value)} in --config {path!r}; expected {named[kind]}"
+        msg = f"got {name} = {json.dumps(value)} in {path!r}; expected {named[kind]}"
         raise CommandError(msg)
     return value
 
@@ -198,9 +212,10 @@ def choose_settings(
     settings["layers"] = layers
     settings["cell"] = ",".join(dict.fromkeys(names) if len(set(names)) == 1 else names)
     for name in SETTINGS.keys() - FREE if stored is not None else ():
-        if settings[name] != stored[name]:
+        before = stored.get(name, SETTINGS[name].default)
+        if settings[name] != before:
             msg = (
-                f"got --{name} {settings[name]} to go on with a run of --{name} {stored[name]}; "
+                f"got --{name} {settings[name]} to go on with a run of --{name} {before}; "
                 f"expected the same; leave --{name} out, or name another --checkpoint"
             )
             raise CommandError(msg)

@@ -230,6 +230,7 @@ BAD = {
     "out": (["--checkpoint", "bad.json/x"], "got --checkpoint bad.json/x: Not a directory"),
     "foreign": (["--checkpoint", "foreign"], "holds checkpoints and no run.json"),
     "broken": (["--checkpoint", "broken", "--resume"], "run.json that is broken"),
+    "odd": (["--checkpoint", "odd", "--resume"], "got hidden = true in .*run.json.*whole number"),
 }
 
 
@@ -241,6 +242,8 @@ def test_bad_input_writes_nothing(words, expected, fit, capsys):
     pathlib.Path("foreign/step_00000010").mkdir(parents=True)
     pathlib.Path("broken").mkdir()
     pathlib.Path("broken/run.json").write_text('{"settings": 3}')
+    pathlib.Path("odd").mkdir()
+    pathlib.Path("odd/run.json").write_text('{"settings": {"hidden": true}, "task": {}}')
     assert re.search(expected, refused(capsys, *SMALL, *words))
 
 
