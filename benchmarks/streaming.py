@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from common import make_parser, parse, save
 
+import jaxrnn
 from jaxrnn.bench import CONTENDERS, PRECISIONS, Case, make_problem, place, timed
 from jaxrnn.bench.contenders import not_installed
 from jaxrnn.bench.peers.flax import flax_cell, pack_flax
@@ -33,10 +34,9 @@ def waited(step, weights, state):
 
 
 def ours(problem):
-    state = problem.cell.initial_state(problem.params, (1,))
-    # The same zeros may stand in two leaves, and no memory can be donated twice.
-    state = jax.tree.map(jnp.copy, state)
-    return waited(jax.jit(problem.cell.step, donate_argnums=1), problem.params, state)
+    stream = jaxrnn.stepper(problem.cell)
+    prepared = stream.prepare(problem.params)
+    return waited(stream.step, prepared, stream.initial_state(prepared, (1,)))
 
 
 def flax(problem):
