@@ -15,8 +15,9 @@ from common import make_parser, parse, save
 import jaxrnn
 from jaxrnn.bench import CONTENDERS, PRECISIONS, Case, make_problem, place, timed
 from jaxrnn.bench.contenders import not_installed
-from jaxrnn.bench.peers.flax import flax_cell, pack_flax
+from jaxrnn.bench.peers.flax import flax_cell
 from jaxrnn.bench.peers.torch import as_torch, torch_module
+from jaxrnn.interop.weights import pack_weights
 
 CASES = [Case(1, 20, 64, 128), Case(1, 20, 16, 32), Case(1, 20, 256, 512)]
 QUICK = [Case(1, 20, 3, 4)]
@@ -41,7 +42,7 @@ def ours(problem):
 
 def flax(problem):
     cell = flax_cell(problem)
-    variables = {"params": pack_flax(problem.kind, problem.params)}
+    variables = {"params": pack_weights("linen", problem.params, nested=True)}
     state = cell.initialize_carry(jax.random.key(0), problem.xs.shape[1:])
     state = jax.tree.map(jnp.copy, state)
     return waited(jax.jit(cell.apply, donate_argnums=1), variables, state)

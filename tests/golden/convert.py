@@ -1,4 +1,4 @@
-"""Turns torch's weights, states and gradients into jaxrnn's fields, in NumPy alone.
+"""Turns torch's weights (by `import_weights`), states and gradients into jaxrnn's fields.
 
 torch stores rows of gates, (G*H, I), and two biases; jaxrnn stores columns, (I, G*H), and one bias,
 except for the candidate of the GRU, whose recurrent bias b_hn stands inside the reset gate's
@@ -10,9 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+import jaxrnn
+from jaxrnn.interop import import_weights
+
 Arrays = Mapping[str, np.ndarray]
+CELLS = {"rnn": jaxrnn.elman, "lstm": jaxrnn.lstm, "gru": jaxrnn.gru}
 NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
@@ -33,15 +38,20 @@ def _layers(arrays: Arrays, layers: int, prefix: str = "") -> list[list[list[np.
 def weights(kind: str, arrays: Arrays, layers: int = 2) -> tuple[Any, ...]:
     """Converts the weights to dicts of `w_ih`, `w_hh`, `b` and, for the GRU, `b_hn`."""
 
-    def convert(w_ih, w_hh, b_ih, b_hh):
-        fields = {"w_ih": w_ih.T, "w_hh": w_hh.T, "b": b_ih + b_hh}
-        if kind == "gru":
-            candidate = slice(2 * w_hh.shape[1], None)
-            fields["b"][candidate] = b_ih[candidate]
-            fields["b_hn"] = b_hh[candidate]
-        return fields
-
-    return tuple(tuple(convert(*way) for way in pair) for pair in _layers(arrays, layers))
+    stored = {
+        name: value for name, value in arrays.items() if name.startswith(("weight_", "bias_"))
+    }
+    hidden = stored["weight_hh_l0"].shape[1]
+    layers_of_two = []
+    for k in range(layers):
+        cell = CELLS[kind](stored[f"weight_ih_l{k}"].shape[1], hidden)
+        layers_of_two.append((jax.eval_shape(cell.init, jax.random.key(0)),) * 2)
+    params = import_weights("torch", stored, tuple(layers_of_two), bidirectional=True)
+    return jax.tree.map(
+        lambda cell: {name: np.asarray(value) for name, value in cell._asdict().items()},
+        params,
+        is_leaf=lambda node: hasattr(node, "_asdict"),
+    )
 
 
 def gradients(kind: str, arrays: Arrays, layers: int = 2) -> tuple[Any, ...]:

@@ -6,9 +6,9 @@ reads wrongly (jax 0.11.2).
 
 import jax.numpy as jnp
 
-from jaxrnn.bench.peers.layout import second_bias
 from jaxrnn.bench.problem import Problem
 from jaxrnn.bench.program import Model, Unavailable
+from jaxrnn.interop.weights import pack_weights
 
 __all__ = ["cudnn_layer"]
 
@@ -30,8 +30,7 @@ def cudnn_layer(problem: Problem) -> Model:
     _, _, inputs, hidden = problem.case
 
     def pack(params):
-        matrices = (params.w_ih.T.ravel(), params.w_hh.T.ravel())
-        return jnp.concatenate([*matrices, params.b, second_bias("lstm", params)])
+        return pack_weights("cudnn", params)["weights"]
 
     def apply(weights, xs):
         batch, steps, _ = xs.shape

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxrnn.bench.peers.layout import pick_layer
 from jaxrnn.bench.problem import Problem
 from jaxrnn.bench.program import Model
+from jaxrnn.interop.weights import pack_weights
 
 __all__ = ["equinox_layer"]
 
@@ -27,8 +28,7 @@ def equinox_layer(problem: Problem) -> Model:
         return (*leaves, cell.bias_n) if kind == "gru" else leaves
 
     def pack(params):
-        weights = (params.w_ih.T, params.w_hh.T, params.b)
-        return (*weights, params.b_hn) if kind == "gru" else weights
+        return tuple(pack_weights("equinox", params).values())
 
     def apply(weights, xs):
         cell = equinox.tree_at(where, template, weights)

@@ -1,28 +1,13 @@
 """flax.linen: `RNN` over its cells."""
 
-import jax.numpy as jnp
-
-from jaxrnn.bench.peers.layout import pick_layer, split_gates
+from jaxrnn.bench.peers.layout import pick_layer
 from jaxrnn.bench.problem import Problem
 from jaxrnn.bench.program import Model
-from jaxrnn.core.types import Params
+from jaxrnn.interop.weights import pack_weights
 
-__all__ = ["flax_cell", "flax_layer", "pack_flax"]
+__all__ = ["flax_cell", "flax_layer"]
 
 _CELLS = {"lstm": "OptimizedLSTMCell", "gru": "GRUCell", "elman": "SimpleCell"}
-_NAMES = {"lstm": "ifgo", "gru": "rzn", "elman": [""]}
-
-
-def pack_flax(kind: str, params: Params) -> dict:
-    """Returns the variables of a flax cell."""
-    found = {}
-    for name, w, u, b in zip(_NAMES[kind], *split_gates(kind, params), strict=True):
-        bias = {"bias": b}
-        found[f"i{name}"] = {"kernel": w} | ({} if kind == "lstm" else bias)
-        found[f"h{name}"] = {"kernel": u} | (bias if kind == "lstm" else {})
-    if kind == "gru":
-        found["hn"]["bias"] = jnp.asarray(params.b_hn)
-    return found
 
 
 def flax_cell(problem: Problem):
@@ -45,5 +30,8 @@ def flax_layer(problem: Problem) -> Model:
     from flax import linen
 
     network = linen.RNN(flax_cell(problem), time_major=True)
-    kind = problem.kind
-    return Model(lambda params: {"params": {"cell": pack_flax(kind, params)}}, network.apply)
+
+    def pack(params):
+        return {"params": {"cell": pack_weights("linen", params, nested=True)}}
+
+    return Model(pack, network.apply)

@@ -5,9 +5,10 @@ import sys
 
 import jax.numpy as jnp
 
-from jaxrnn.bench.peers.layout import joined, pick_layer, second_bias, split_gates
+from jaxrnn.bench.peers.layout import pick_layer
 from jaxrnn.bench.problem import Problem
 from jaxrnn.bench.program import Model, Unavailable
+from jaxrnn.interop.weights import pack_weights
 
 __all__ = ["keras_layer"]
 
@@ -30,7 +31,6 @@ def keras_layer(problem: Problem) -> Model:
       Unavailable: keras has no such cell, or runs on another library than JAX.
     """
     keras = _keras()
-    kind = problem.kind
     layers = {"lstm": "LSTM", "gru": "GRU", "elman": "SimpleRNN"}
     make = pick_layer(problem, layers, owner=keras.layers)
     layer = make(problem.case.hidden, return_sequences=True)
@@ -38,11 +38,7 @@ def keras_layer(problem: Problem) -> Model:
     rest = [variable.value for variable in layer.non_trainable_variables]
 
     def pack(params):
-        parts = split_gates(kind, params)
-        order = (1, 0, 2) if kind == "gru" else range(len(parts[0]))
-        w, u, b = (joined(part, order) for part in parts)
-        # Zero but for its last gate, whose place is the same.
-        return [w, u, jnp.stack([b, second_bias(kind, params)]) if kind == "gru" else b]
+        return list(pack_weights("keras", params).values())
 
     def apply(weights, xs):
         ys, _ = layer.stateless_call(weights, rest, jnp.swapaxes(xs, 0, 1))

@@ -2,20 +2,21 @@
 
 import numpy as np
 
-from jaxrnn.bench.peers.layout import pick_layer, second_bias
+from jaxrnn.bench.peers.layout import pick_layer
 from jaxrnn.bench.problem import Problem
 from jaxrnn.bench.program import Program, Results, Unavailable, mapped_back
 from jaxrnn.core.types import Params
+from jaxrnn.interop.weights import pack_weights
 
-__all__ = ["as_torch", "pack_torch", "torch_module", "torch_program"]
+__all__ = ["as_torch", "torch_module", "torch_program"]
 
 _LAYERS = {"lstm": "LSTM", "gru": "GRU", "elman": "RNN"}
 _CELLS = {"lstm": "LSTMCell", "gru": "GRUCell", "elman": "RNNCell"}
 
 
-def pack_torch(kind: str, params: Params) -> tuple:
+def _pack(params: Params) -> tuple:
     """Returns the weights in the order of a torch layer's parameters."""
-    return params.w_ih.T, params.w_hh.T, params.b, second_bias(kind, params)
+    return tuple(pack_weights("torch", params).values())
 
 
 def _device(problem: Problem):
@@ -60,7 +61,7 @@ def torch_module(problem: Problem, *, one_step: bool = False):
     device = _device(problem)
     module = make(problem.case.inputs, problem.case.hidden).to(device)
     with torch.no_grad():
-        values = pack_torch(problem.kind, problem.params)
+        values = _pack(problem.params)
         for parameter, value in zip(module.parameters(), values, strict=True):
             parameter.copy_(as_torch(value, device))
     return module, device
@@ -99,7 +100,7 @@ def torch_program(problem: Problem) -> Program:
         return Results(
             ys.detach().cpu().numpy(),
             inputs.grad.cpu().numpy(),
-            mapped_back(lambda params: pack_torch(problem.kind, params), problem.params, gradients),
+            mapped_back(_pack, problem.params, gradients),
         )
 
     facts = {}
