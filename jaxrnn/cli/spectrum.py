@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--params",
         metavar="FILE",
         help="a saved network: a NumPy .npz file of the cell's parameters by name, such as w_ih, "
-        "w_hh and b; names of a tree joined by '/' (default: fresh parameters)",
+        "w_hh and b; names of a tree joined by '/'; such as cell.npz of `jaxrnn train` (default: "
+        "fresh parameters)",
     )
     add_task_arguments(parser)
     add_number_arguments(
