@@ -10,7 +10,8 @@ import pytest
 
 from interop import frameworks
 from interop.frameworks import CASES, LENGTHS, STEPS
-from jaxrnn.interop import import_weights
+from jaxrnn.interop import export_weights, import_weights
+from jaxrnn.interop.formats import flatten
 from jaxrnn.interop.weights import pack_weights
 from reference import error
 
@@ -100,3 +101,129 @@ def test_two_bidirectional_layers(form, kind):
     assert error(got, expected) < limit
     theirs_ = tuple(jax.tree.leaves((d_params, d_xs, d_start)))
     assert error(tuple(jax.tree.leaves(ours)), theirs_) < limit
+
+
+def shapes(tree):
+    return {name: leaf.shape for name, leaf in flatten(tree).items()}
+
+
+def zeros(tree):
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), tree)
+
+
+@pytest.mark.parametrize("name", ["SimpleCell", "LSTMCell", "OptimizedLSTMCell", "GRUCell"])
+def test_the_names_of_linen(name):
+    linen = pytest.importorskip("flax.linen")
+    make = getattr(linen, name)
+    kind = {"SimpleCell": "elman", "GRUCell": "gru"}.get(name, "lstm")
+    key, xs = jax.random.key(0), jnp.zeros((2, 3, frameworks.INPUT))
+
+    class Compact(linen.Module):
+        @linen.compact
+        def __call__(self, xs):
+            for _ in range(2):
+                rnns = [linen.RNN(make(frameworks.HIDDEN)) for _ in range(2)]
+                xs = linen.Bidirectional(*rnns)(xs)
+            return xs
+
+    both = [linen.Bidirectional(*[linen.RNN(make(frameworks.HIDDEN)) for _ in range(2)])]
+    both += [linen.Bidirectional(*[linen.RNN(make(frameworks.HIDDEN)) for _ in range(2)])]
+    for module in (linen.Sequential(both), Compact()):
+        variables = zeros(jax.eval_shape(module.init, key, xs))
+        import_weights("linen", variables, frameworks.blanks(kind))
+    ours = export_weights("linen", zeros(frameworks.blanks(kind)), prefix="params/", nested=True)
+    variables = jax.eval_shape(linen.Sequential(both).init, key, xs)
+    assert jax.tree.structure(ours) == jax.tree.structure(variables)
+    one = linen.RNN(make(frameworks.HIDDEN))
+    variables = zeros(jax.eval_shape(one.init, key, xs))
+    import_weights("linen", variables, frameworks.blank(kind, frameworks.INPUT))
+
+
+@pytest.mark.parametrize("name", ["SimpleCell", "LSTMCell", "OptimizedLSTMCell", "GRUCell"])
+def test_the_names_of_nnx(name):
+    nnx = pytest.importorskip("flax.nnx")
+    make = getattr(nnx, name)
+    kind = {"SimpleCell": "elman", "GRUCell": "gru"}.get(name, "lstm")
+
+    def layer(size):
+        return nnx.Bidirectional(
+            *[nnx.RNN(make(size, frameworks.HIDDEN, rngs=nnx.Rngs(0))) for _ in range(2)]
+        )
+
+    model = nnx.Sequential(layer(frameworks.INPUT), layer(2 * frameworks.HIDDEN))
+    theirs_ = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    ours = export_weights(
+        "nnx",
+        zeros(frameworks.blanks(kind)),
+        variant=name if kind == "lstm" else None,
+        nested=True,
+    )
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs_)
+    assert shapes(ours) == shapes(theirs_)
+
+
+def test_the_names_of_haiku():
+    hk = pytest.importorskip("haiku")
+
+    def two(xs):
+        core = hk.DeepRNN([hk.LSTM(frameworks.HIDDEN), hk.LSTM(frameworks.HIDDEN)])
+        return hk.dynamic_unroll(core, xs, core.initial_state(xs.shape[1]))[0]
+
+    xs = jnp.zeros((2, 3, frameworks.INPUT))
+    params = zeros(jax.eval_shape(hk.transform(two).init, jax.random.key(0), xs))
+    stacked = tuple(
+        frameworks.blank("lstm", size) for size in (frameworks.INPUT, frameworks.HIDDEN)
+    )
+    import_weights("haiku", params, stacked)
+    ours = export_weights("haiku", zeros(stacked), nested=True)
+    assert jax.tree.structure(ours) == jax.tree.structure(dict(params))
+
+
+@pytest.mark.parametrize("kind", ["elman", "lstm", "gru", "gru_reset_before"])
+def test_the_names_of_keras(kind):
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    keras = pytest.importorskip("keras")
+    make = {"elman": keras.layers.SimpleRNN, "lstm": keras.layers.LSTM}.get(kind, keras.layers.GRU)
+    options = {"return_sequences": True}
+    if kind.startswith("gru"):
+        options["reset_after"] = kind == "gru"
+    keras.utils.clear_session()
+    model = keras.Sequential(
+        [keras.Input((5, frameworks.INPUT))]
+        + [keras.layers.Bidirectional(make(frameworks.HIDDEN, **options)) for _ in range(2)]
+    )
+    by_path = {v.path: np.asarray(v) for v in model.trainable_variables}
+    like = frameworks.blanks(kind)
+    params = import_weights("keras", by_path, like)
+    weights = export_weights("keras", params)
+    for ours, theirs_ in zip(weights.values(), by_path.values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs_)
+    assert {path.replace(f"{model.name}/", "") for path in by_path} == set(weights)
+    same = import_weights("keras", [v for layer in model.layers for v in layer.get_weights()], like)
+    jax.tree.map(np.testing.assert_array_equal, same, params)
+    model.layers[0].set_weights([value + 1 for value in list(weights.values())[:6]])
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"proj_size": frameworks.PROJECTION}])
+def test_the_names_of_torch(options):
+    torch = pytest.importorskip("torch")
+    sizes = frameworks.INPUT, frameworks.HIDDEN, 2
+    kind = "projected_lstm" if "proj_size" in options else "lstm"
+    module = torch.nn.LSTM(*sizes, bidirectional=True, **options)
+    for entries in (module.state_dict(), dict(module.named_parameters())):
+        bias = options.get("bias", True)
+        params = import_weights("torch", entries, frameworks.blanks(kind), bias=bias)
+    weights = export_weights("torch", params)
+    if bias:
+        assert list(weights) == list(module.state_dict())
+        module.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+    one = torch.nn.GRUCell(frameworks.INPUT, frameworks.HIDDEN)
+    import_weights("torch", one.state_dict(), frameworks.blank("gru", frameworks.INPUT))
+
+
+def test_the_names_of_equinox():
+    eqx = pytest.importorskip("equinox")
+    cell = eqx.nn.GRUCell(frameworks.INPUT, frameworks.HIDDEN, key=jax.random.key(0))
+    weights = export_weights("equinox", zeros(frameworks.blank("gru", frameworks.INPUT)))
+    assert {name: getattr(cell, name).shape for name in weights} == shapes(weights)
+    assert set(weights) == {name for name, leaf in vars(cell).items() if eqx.is_array(leaf)}

@@ -257,7 +257,8 @@ def test_keras_numbers_layers_from_anywhere():
     renamed = {
         name.replace("bidirectional_1/", "bidirectional_10/")
         .replace("bidirectional/", "bidirectional_9/")
-        .replace("_gru/", "_gru_3/"): value
+        .replace("_gru/", "_gru_3/")
+        .replace("_gru_1/", "_gru_3/"): value
         for name, value in weights.items()
     }
     assert "bidirectional_9/backward_gru_3/gru_cell/bias" in renamed

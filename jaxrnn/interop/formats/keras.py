@@ -46,14 +46,19 @@ def _unpack(kind: str, weights: dict[str, Array]) -> Blocks:
 def _paths(parts: Parts) -> dict[tuple[int, int], str]:
     """The path of each cell, with the layers numbered as Keras numbers those of a new session."""
     found, numbers = {}, {}
+
+    def numbered(name):
+        return f"{name}_{numbers[name]}" if numbers[name] else name
+
     for part in parts:
-        kind = _LAYERS[part.kind]
-        layer = "bidirectional" if part.directions == 2 else kind
+        kind, both = _LAYERS[part.kind], part.directions == 2
         if part.direction == 0:
-            numbers[layer] = numbers.get(layer, -1) + 1
-        name = f"{layer}_{numbers[layer]}" if numbers[layer] else layer
-        way = f"{('forward', 'backward')[part.direction]}_{kind}/" if part.directions == 2 else ""
-        found[part.layer, part.direction] = f"{name}/{way}{kind}_cell/"
+            for name in [kind, *(["bidirectional"] if both else [])]:
+                numbers[name] = numbers.get(name, -1) + 1
+        path = numbered(kind)
+        if both:
+            path = f"{numbered('bidirectional')}/{('forward', 'backward')[part.direction]}_{path}"
+        found[part.layer, part.direction] = f"{path}/{kind}_cell/"
     return found
 
 
