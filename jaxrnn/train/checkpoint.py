@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxrnn.core.checks import check_size
-from jaxrnn.train.manifest import CheckpointError
+from jaxrnn.train.manifest import CheckpointError, UnknownVersionError
 from jaxrnn.train.snapshot import (
     Contents,
     Snapshot,
@@ -54,13 +54,16 @@ def _existing(directory: Path, step: int, *, by: str) -> bool:
     path = step_path(directory, step)
     if not os.path.lexists(path):
         return False
+    unknown = ""
     try:
         read_directory(path, with_tree=False)
+    except UnknownVersionError:
+        unknown = " of a version that is unknown here"
     except CheckpointError:
         return True
     msg = (
-        f"{by}: got step={step}, of which {directory} holds a checkpoint; expected another step; "
-        f"remove {path}, or save to another directory"
+        f"{by}: got step={step}, of which {directory} holds a checkpoint{unknown}; expected another "
+        f"step; remove {path}, or save to another directory"
     )
     raise FileExistsError(msg)
 
@@ -80,7 +83,7 @@ def write_snapshot(
       The directory of the checkpoint.
 
     Raises:
-      FileExistsError: there is a good checkpoint of this step.
+      FileExistsError: there is a checkpoint of this step that is not broken.
       OSError: the disk refuses; the message says that older checkpoints are as they were.
     """
     directory, step = Path(directory), snapshot.manifest.step
@@ -124,7 +127,8 @@ def save_checkpoint(
       The directory of the checkpoint, ``directory/step_00001000``.
 
     Raises:
-      FileExistsError: the directory holds a good checkpoint of this step.
+      FileExistsError: the directory holds a checkpoint of this step that is good, or of an unknown
+        version.
       OSError: the disk refuses, being full for instance; older checkpoints are as they were.
       TypeError: a leaf or something in `info` cannot be stored, or a count is no integer.
       ValueError: `step` is negative, `keep` less than 1, or a number in `info` is not finite.
@@ -164,6 +168,9 @@ def _choose(
         path = step_path(directory, one)
         try:
             found = read(path)
+        except UnknownVersionError as error:
+            msg = f"{by}: in {path}: {error}"
+            raise UnknownVersionError(msg) from None
         except CheckpointError as error:
             broken.append(f"{path}: {error}")
             continue
@@ -202,7 +209,8 @@ def load_checkpoint(directory: str | os.PathLike, like: Any, *, step: int | None
 
     Nothing in the files is executed, names in them are never paths, and sizes, shapes and dtypes
     are compared with `like` and the files' sizes before memory is taken. Where the newest
-    checkpoint is broken, a warning names it and the one before is loaded.
+    checkpoint is broken, a warning names it and the one before is loaded. One of an unknown version
+    is not passed over: it is an error.
 
     What `fit` saved has the structure of a `TrainState`::
 

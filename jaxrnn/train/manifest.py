@@ -14,7 +14,14 @@ from jaxrnn._version import __version__
 from jaxrnn.train.leaves import Leaf
 from jaxrnn.train.safetensors import strict_json
 
-__all__ = ["CheckpointError", "Manifest", "check_info", "parse_manifest", "write_manifest"]
+__all__ = [
+    "CheckpointError",
+    "Manifest",
+    "UnknownVersionError",
+    "check_info",
+    "parse_manifest",
+    "write_manifest",
+]
 
 _FORMAT = "jaxrnn checkpoint"
 _VERSION = 1
@@ -23,6 +30,10 @@ _FIELDS = {"format", "version", "step", "arrays", "extra", "file", "versions", "
 
 class CheckpointError(ValueError):
     """A checkpoint is broken, cut off, foreign, or of a format this version does not know."""
+
+
+class UnknownVersionError(CheckpointError):
+    """A checkpoint of a format this version does not know, such as a later one: it is no broken one."""
 
 
 class Manifest(NamedTuple):
@@ -140,8 +151,8 @@ def parse_manifest(text: bytes) -> Manifest:
       What it says.
 
     Raises:
-      CheckpointError: it is no manifest, it was changed since it was written, or its version is
-        unknown.
+      CheckpointError: it is no manifest, or it was changed since it was written.
+      UnknownVersionError: its version is unknown.
     """
     try:
         fields = strict_json(text)
@@ -156,7 +167,7 @@ def parse_manifest(text: bytes) -> Manifest:
             f"got version {fields.get('version')!r:.50} of the format; expected {_VERSION}; load "
             "it with the version of jaxrnn that wrote it"
         )
-        raise CheckpointError(msg)
+        raise UnknownVersionError(msg)
     said = fields.pop("sha256", None)
     try:
         same = set(fields) | {"sha256"} == _FIELDS and said == _digest(fields)

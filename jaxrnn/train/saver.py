@@ -133,8 +133,9 @@ class Saver:
     """Saves after chunks, within a ``with`` block, which ends when all is written.
 
     One checkpoint is written at a time, in a thread of its own; the next waits for it. What goes
-    wrong there is raised after the next chunk, at the latest at the end. Without a directory it
-    does nothing.
+    wrong there is raised after the next chunk; where the training stops there, the last state is
+    written all the same, and only what goes wrong with that is raised. Without a directory it does
+    nothing.
 
     Args:
       directory: where to, or None.
@@ -167,6 +168,13 @@ class Saver:
         if pending is not None:
             pending.result()
 
+    def _forgive(self) -> None:
+        """Waits for a write; where it failed it is said, and the next one decides."""
+        try:
+            self._finish()
+        except Exception as failed:
+            _LOG.warning("an earlier checkpoint was not written: %s", failed)
+
     def _answer(self) -> None:
         if self._signals.heard is not None:
             path = step_path(self._directory, self._done)
@@ -185,17 +193,20 @@ class Saver:
 
         Raises:
           Interrupted: a signal asked to stop; the training is saved.
-          OSError: a checkpoint could not be written.
+          OSError: a checkpoint could not be written; where the training stops, the last one.
         """
         if self._directory is None:
             return
         self._done = done
         stop = last or self._signals.heard is not None
-        if self._pending is not None and self._pending.done():
+        if self._pending is not None and self._pending.done() and not stop:
             self._finish()
         if stop or done % self._every == 0:
             taken = take()
-            self._finish()
+            if stop:
+                self._forgive()
+            else:
+                self._finish()
             self._pending = self._thread.submit(
                 write_snapshot, self._directory, taken, self._keep, by="fit"
             )

@@ -74,7 +74,8 @@ def init(
     params, carried = jax.tree.map(_strong, (params, carried))
     # Two arrays, not one twice: a buffer can be donated only once.
     step, skipped = (jnp.zeros((), jnp.int32) for _ in range(2))
-    return TrainState(params, optimizer.init(params), carried, step, skipped)
+    opt_state = jax.tree.map(jnp.asarray, optimizer.init(params))  # some hold numbers of Python
+    return TrainState(params, opt_state, carried, step, skipped)
 
 
 def _strong(leaf: Any) -> Array:

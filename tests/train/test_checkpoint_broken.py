@@ -177,6 +177,21 @@ def test_the_one_before_is_loaded_with_a_warning(tmp_path):
     assert train.checkpoint_info(tmp_path) == {"a": [1, 0.5]}
 
 
+def test_one_of_an_unknown_version_is_neither_passed_over_nor_overwritten(tmp_path):
+    save(tmp_path, 4)
+    path = save(tmp_path)
+    manifest_says(version=2)(path)
+    text = (path / "manifest.json").read_bytes()
+    with pytest.raises(train.CheckpointError, match="step_00000005: got version 2 of the format"):
+        train.load_checkpoint(tmp_path, TREE)
+    with pytest.raises(train.CheckpointError, match="checkpoint_info: in .*got version 2"):
+        train.checkpoint_info(tmp_path)
+    with pytest.raises(FileExistsError, match="holds a checkpoint of a version that is unknown"):
+        train.save_checkpoint(tmp_path, TREE, step=5)
+    assert (path / "manifest.json").read_bytes() == text
+    assert train.load_checkpoint(tmp_path, TREE, step=4).step == 4
+
+
 # The fuzz
 
 

@@ -168,6 +168,34 @@ def test_what_goes_wrong_in_writing_is_raised_at_the_end(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, None])
+def test_a_write_that_failed_does_not_cost_the_last_one(
+    tmp_path, monkeypatch, caplog, whole, number
+):
+    tries, write = [], saver.write_snapshot
+
+    def once(directory, snapshot, *arguments, **options):
+        tries.append(snapshot.manifest.step)
+        if len(tries) == 1:
+            full(directory, snapshot, *arguments, **options)
+        return write(directory, snapshot, *arguments, **options)
+
+    monkeypatch.setattr(saver, "write_snapshot", once)
+    if number is None:
+        same_bits(fit(tmp_path, chunk=12, checkpoint_every=10, keep=1), whole)
+        assert tries == [10, 12]
+    else:
+        with pytest.raises(train.Interrupted, match="after step 4") as caught:
+            fit(tmp_path, checkpoint_every=2, on_chunk=signal_at(4, number))
+        assert caught.value.path.is_dir()
+        assert tries == [2, 4]
+    assert "an earlier checkpoint was not written" in caplog.text
+    assert "No space left" in caplog.text
+    monkeypatch.undo()
+    same_bits(fit(tmp_path, resume=True), whole)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("chunk", "every"), [(1, 3), (3, 1), (5, 3)])
 def test_any_break_and_any_chunk_will_do(tmp_path, whole, chunk, every):
     for step in range(1, STEPS, 2):
@@ -261,6 +289,25 @@ def test_steps_skipped_in_a_row_are_counted_across_the_break(tmp_path, stop):
     with pytest.raises(FloatingPointError, match="step 3 and at each of the 4 steps .* step 6;"):
         run(4)
     assert run(5).state.skipped == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [0, 0.0, np.zeros(()), np.zeros((), np.int64)])
+def test_an_optimiser_may_start_from_numbers(tmp_path, count):
+    def update(gradient, state, params=None):
+        return jax.tree.map(lambda leaf: -0.1 * leaf, gradient), {"n": state["n"] + 1}
+
+    optimizer = optax.GradientTransformation(lambda params: {"n": count}, update)
+
+    def run(steps, checkpoint, **options):
+        return train.fit(lambda w, x: jnp.mean((w - x[0, 0]) ** 2), jnp.zeros(3), optimizer,
+                         BATCH_FN, steps=steps, chunk=2, checkpoint=checkpoint,
+                         **options)  # fmt: skip
+
+    run(4, tmp_path)
+    result = run(6, tmp_path, resume=True)
+    assert result.state.opt_state["n"] == 6
+    same_bits(result, run(6, None))
 
 
 @pytest.mark.slow

@@ -284,3 +284,12 @@ def test_weak_types_do_not_compile_again():
     for _ in range(3):
         state, _ = step(state, jnp.float32(0))
     assert len(traces) == 1
+
+
+def test_numbers_that_an_optimiser_starts_from_become_arrays():
+    start = {"n": 0, "rate": 0.5, "m": np.zeros(2, np.float32), "key": jax.random.key(0)}
+    optimizer = optax.GradientTransformation(lambda params: start, lambda g, s, p=None: (g, s))
+    state = train.init(jnp.zeros(2), optimizer).opt_state
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))
+    assert state["rate"] == 0.5
+    assert state["rate"].weak_type
