@@ -49,7 +49,7 @@ def as_arrays(weights: Mapping[str, Any], *, by: str) -> dict[str, Array]:
         except (TypeError, ValueError, RuntimeError) as error:
             msg = (
                 f"{by}: got {type(value).__name__} at {name!r}, which NumPy cannot read ({error}); "
-                "expected an array; convert it first"
+                "expected an array; convert it first, a bfloat16 tensor by .float()"
             )
             raise TypeError(msg) from error
         if not jnp.issubdtype(array.dtype, jnp.floating):
