@@ -62,8 +62,8 @@ def _existing(directory: Path, step: int, *, by: str) -> bool:
     except CheckpointError:
         return True
     msg = (
-        f"{by}: got step={step}, of which {directory} holds a checkpoint{unknown}; expected another "
-        f"step; remove {path}, or save to another directory"
+        f"{by}: got step={step}, of which {directory} holds a checkpoint{unknown}; expected "
+        f"another step; remove {path}, or save to another directory"
     )
     raise FileExistsError(msg)
 

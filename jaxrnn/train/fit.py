@@ -13,7 +13,7 @@ from jaxrnn.core.checks import check_size
 from jaxrnn.core.types import Key, Params, State
 from jaxrnn.train.manifest import check_info
 from jaxrnn.train.monitor import Monitor, Monitored, record
-from jaxrnn.train.saver import Progress, Saver, progress_snapshot, resume_progress
+from jaxrnn.train.saver import Progress, Saver, joined, progress_snapshot, resume_progress
 from jaxrnn.train.step import Metrics, TrainState, init, make_step
 
 __all__ = ["FitResult", "fit", "sampled"]
@@ -143,7 +143,9 @@ def fit(
         steps, such as `flow_monitor`.
       stop_fn: for early stopping: called after each measurement of the monitor but the first with
         the number of steps done, what was measured (NumPy arrays) and the parameters; where it
-        returns True the training ends. A resumed training does not repeat earlier calls.
+        returns True the training ends. A resumed training does not repeat earlier calls, so that a
+        function that remembers has to find its memory again, such as in a file. One that was ended
+        so is complete, unless more `steps` are asked for, or no `stop_fn` is given.
       checkpoint: a directory to save to, of this run alone, or None. The tree of a checkpoint is
         the `TrainState`, see `load_checkpoint`.
       checkpoint_every: steps between two checkpoints, ten chunks if not given; the last step is
@@ -151,7 +153,8 @@ def fit(
       resume: go on from the newest checkpoint that is not broken; start anew where there is none.
         Then `params` and `carried` give the structure alone, and `on_chunk` hears of new chunks.
       keep: how many checkpoints to keep.
-      info: kept in every checkpoint, such as a configuration, for `checkpoint_info`.
+      info: kept in every checkpoint, such as a configuration, for `checkpoint_info`; None for none,
+        or where a training is resumed for what it was.
 
     Returns:
       The training state, the metrics of every step taken, and what the monitor saw.
@@ -201,10 +204,12 @@ def fit(
         raise ValueError(msg)
     run_chunk = _make_chunk(make_step(loss_fn, optimizer, clip_norm=clip_norm), chunk)
     measure = None if monitor is None else jax.jit(monitor.measure)
-    progress = Progress(init(params, optimizer, carried), 0, [], [])
+    progress = Progress(init(params, optimizer, carried), 0, [], [], 0, None)
     if checkpoint is not None:
         progress = resume_progress(checkpoint, progress.state, steps, monitor, resume)
-    train_state, done, history, seen = progress
+    train_state, done, history, seen, stopped, info_before = progress
+    info = info_before if info is None else info
+    ended = done == steps or (stop_fn is not None and steps <= stopped)
     in_row = 0
     for metrics in history:
         in_row = _check_skipped(metrics.skipped, in_row, 0, max_skipped)
@@ -216,12 +221,12 @@ def fit(
         return stop_fn is not None and done > 0 and stop_fn(*seen[-1], train_state.params)
 
     def take():
-        return progress_snapshot(Progress(train_state, done, history, seen), monitor, info)
+        wanted = steps if stopped else 0
+        return progress_snapshot(Progress(train_state, done, history, seen, wanted, info), monitor)
 
-    with Saver(checkpoint, checkpoint_every, chunk, keep) as saver:
+    with Saver(checkpoint, checkpoint_every, chunk, keep, done) as saver:
         if not done:
             look()
-        ended = done == steps
         while not ended:
             count = min(chunk, steps - done, saver.until(done))
             if measure is not None:
@@ -233,7 +238,8 @@ def fit(
             done += count
             if on_chunk is not None:
                 on_chunk(done, metrics)
-            ended = bool(look()) or done == steps
+            stopped = bool(look())
+            ended = stopped or done == steps
             saver.after_chunk(done, ended, take)
-    metrics = jax.tree.map(lambda *parts: np.concatenate(parts), *history)
+    metrics = joined(history)
     return FitResult(train_state, metrics, record(seen, metrics) if seen else None)

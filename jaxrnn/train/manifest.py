@@ -33,7 +33,7 @@ class CheckpointError(ValueError):
 
 
 class UnknownVersionError(CheckpointError):
-    """A checkpoint of a format this version does not know, such as a later one: it is no broken one."""
+    """A checkpoint of a version of the format that is not known here; it need not be broken."""
 
 
 class Manifest(NamedTuple):

@@ -2,13 +2,14 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxrnn.core.types import Params
 from jaxrnn.train.checkpoint import load_contents, write_snapshot
 from jaxrnn.train.interrupt import Signals, interrupted
 from jaxrnn.train.monitor import Monitor
@@ -16,7 +17,7 @@ from jaxrnn.train.snapshot import Snapshot, snapshot
 from jaxrnn.train.step import Metrics, TrainState
 from jaxrnn.train.step_directory import step_path, steps_in
 
-__all__ = ["Progress", "Saver", "progress_snapshot", "resume_progress"]
+__all__ = ["Progress", "Saver", "joined", "progress_snapshot", "resume_progress"]
 
 _LOG = logging.getLogger("jaxrnn")
 _CHUNKS = 10  # between two checkpoints, where it is not said
@@ -30,39 +31,61 @@ class Progress(NamedTuple):
       done: the number of steps done.
       history: the metrics of each chunk, NumPy arrays.
       seen: what the monitor measured: pairs of a number of steps done and a dict of NumPy arrays.
+      stopped: where `stop_fn` ended it, the number of steps that were wanted; 0 where it did not.
+      info: what the user adds.
     """
 
     state: TrainState
     done: int
     history: list[Metrics]
     seen: list[tuple[int, dict[str, np.ndarray]]]
+    stopped: int
+    info: Mapping[str, Any] | None
 
 
-def _joined(history: list[Metrics]) -> Metrics:
+def joined(history: list[Metrics]) -> Metrics:
+    """Returns the metrics of all steps out of those of each chunk."""
     return jax.tree.map(lambda *parts: np.concatenate(parts), *history)
 
 
-def progress_snapshot(progress: Progress, monitor: Monitor | None, info: Any) -> Snapshot:
+def progress_snapshot(progress: Progress, monitor: Monitor | None) -> Snapshot:
     """Brings a training to the host; its tree is the training state, the rest stands beside.
 
     Args:
-      progress: how far it has come, at least one step.
+      progress: how far it has come, at least one step; its history is joined in place, so that the
+        next time there is less to join.
       monitor: the monitor, if there is one.
-      info: what the user adds.
 
     Returns:
       What is to be written.
     """
-    extra = {f"metrics.{k}": v for k, v in _joined(progress.history)._asdict().items()}
+    progress.history[:] = [joined(progress.history)]
+    extra = {f"metrics.{k}": v for k, v in progress.history[0]._asdict().items()}
+    if progress.stopped:
+        extra["stopped"] = np.array(progress.stopped)
     if monitor is not None:
         extra["monitor.every"] = np.array(monitor.every)
         extra["monitor.steps"] = np.array([step for step, _ in progress.seen])
         for name in progress.seen[0][1]:
             extra[f"monitor.measured.{name}"] = np.stack([one[name] for _, one in progress.seen])
-    return snapshot(progress.state, step=progress.done, info=info, extra=extra, by="fit")
+    return snapshot(progress.state, step=progress.done, info=progress.info, extra=extra, by="fit")
 
 
-def _resumed(extra: dict[str, np.ndarray], step: int, monitor: Monitor | None, where: Any):
+def _check_measured(measured: Mapping[str, np.ndarray], monitor: Monitor, params: Params) -> None:
+    """Compares what was measured before, one row a measurement, with what a monitor measures."""
+    got = {k: v.shape for k, v in jax.eval_shape(monitor.measure, params).items()}
+    expected = {k: v.shape[1:] for k, v in measured.items()}
+    if got != expected:
+        msg = (
+            f"fit: got a monitor that measures {got} to resume a training; expected {expected}, as "
+            "it was saved (shapes by name); pass the monitor of the first run"
+        )
+        raise ValueError(msg)
+
+
+def _resumed(
+    extra: dict[str, np.ndarray], step: int, monitor: Monitor | None, params: Params, where: Any
+):
     """Returns history and records out of the arrays beside a training state."""
     names = [f"metrics.{name}" for name in Metrics._fields]
     if any(name not in extra or extra[name].shape != (step,) for name in names):
@@ -84,6 +107,7 @@ def _resumed(extra: dict[str, np.ndarray], step: int, monitor: Monitor | None, w
         return history, []
     prefix = "monitor.measured."
     measured = {k.removeprefix(prefix): v for k, v in extra.items() if k.startswith(prefix)}
+    _check_measured(measured, monitor, params)
     steps = extra["monitor.steps"].tolist()
     return history, [(at, {k: v[i] for k, v in measured.items()}) for i, at in enumerate(steps)]
 
@@ -117,7 +141,7 @@ def resume_progress(
         )
         raise FileExistsError(msg)
     if not there:
-        return Progress(start, 0, [], [])
+        return Progress(start, 0, [], [], 0, None)
     found = load_contents(directory, start, by="fit", level=3)
     if found.step > steps:
         msg = (
@@ -125,8 +149,9 @@ def resume_progress(
             f"{found.step}: steps counts from the beginning of the first run"
         )
         raise ValueError(msg)
-    history, seen = _resumed(found.extra, found.step, monitor, directory)
-    return Progress(found.tree, found.step, history, seen)
+    history, seen = _resumed(found.extra, found.step, monitor, found.tree.params, directory)
+    stopped = int(found.extra.get("stopped", 0))
+    return Progress(found.tree, found.step, history, seen, stopped, found.info)
 
 
 class Saver:
@@ -142,16 +167,22 @@ class Saver:
       every: steps between two checkpoints; ten chunks if None.
       chunk: steps of a chunk.
       keep: how many checkpoints to keep.
+      done: the number of steps done.
     """
 
     def __init__(
-        self, directory: str | os.PathLike | None, every: int | None, chunk: int, keep: int
+        self,
+        directory: str | os.PathLike | None,
+        every: int | None,
+        chunk: int,
+        keep: int,
+        done: int,
     ) -> None:
         self._directory, self._keep = directory, keep
         self._every = _CHUNKS * chunk if every is None else every
         self._signals = Signals()
         self._pending: Future | None = None
-        self._done = 0
+        self._done = done
 
     def __enter__(self) -> "Saver":
         if self._directory is not None:

@@ -115,6 +115,9 @@ def test_a_run_that_is_complete_is_only_loaded(tmp_path, whole):
         fit(tmp_path, resume=True, steps=11)
     with pytest.raises(FileExistsError, match="holds a checkpoint of step 12; .*resume=True"):
         fit(tmp_path)
+    other = train.Monitor(lambda params: {"mean": jnp.zeros(2)}, 5)
+    with pytest.raises(ValueError, match=r"that measures {'mean': \(2,\)} to .*'mean': \(\)"):
+        fit(tmp_path, resume=True, monitor=other)
     with pytest.raises(ValueError, match="got a monitor every None steps.* every 5"):
         fit(tmp_path, resume=True, monitor=None)
     with pytest.raises(ValueError, match=r"\.opt_state\[0\]\.mu\['w'\]: got float32 \(3, 4\); exp"):
@@ -209,6 +212,15 @@ def test_any_break_and_any_chunk_will_do(tmp_path, whole, chunk, every):
 def test_a_training_can_be_made_longer(tmp_path, whole):
     fit(tmp_path, steps=7)
     same_bits(fit(tmp_path, resume=True), whole)
+
+
+@pytest.mark.slow
+def test_info_stays_where_none_is_given(tmp_path):
+    fit(tmp_path, steps=2, info={"cell": "mine"})
+    fit(tmp_path, steps=4, resume=True)
+    assert train.checkpoint_info(tmp_path, step=4) == {"cell": "mine"}
+    fit(tmp_path, steps=6, resume=True, info={})
+    assert train.checkpoint_info(tmp_path, step=6) == {}
 
 
 @pytest.mark.slow

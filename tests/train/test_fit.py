@@ -1,5 +1,7 @@
 """The loop: what it computes, what it says on the way, and when it stops."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -228,7 +230,7 @@ def test_stop_fn_ends_the_training_after_a_measurement(tmp_path):
         return done == 6
 
     monitor = train.Monitor(lambda w: {"w": w}, every=3)
-    result = run(steps=10, monitor=monitor, stop_fn=stop, checkpoint=tmp_path)
+    result = run(steps=10, monitor=monitor, stop_fn=stop, checkpoint=tmp_path / "a")
     assert [done for done, *_ in heard] == [3, 6]  # not before the first step
     whole = run(steps=10, monitor=monitor)
     for (_, measured, params), expected in zip(
@@ -238,7 +240,11 @@ def test_stop_fn_ends_the_training_after_a_measurement(tmp_path):
         np.testing.assert_array_equal(params, expected)
     assert result.state.step == 6 and result.metrics.loss.shape == (6,)
     assert result.monitored.steps.tolist() == [0, 3, 6]
-    resumed = run(steps=10, monitor=monitor, checkpoint=tmp_path, resume=True)  # it was saved
+    never = {"monitor": monitor, "stop_fn": lambda *_: False, "resume": True}
+    assert_same(run(steps=10, checkpoint=tmp_path / "a", **never), result)  # it is complete
+    copy = shutil.copytree(tmp_path / "a", tmp_path / "b")
+    assert run(steps=11, checkpoint=copy, **never).state.step == 11
+    resumed = run(steps=10, monitor=monitor, checkpoint=tmp_path / "a", resume=True)  # it was saved
     assert_same(resumed.state, whole.state)
     assert_same(resumed.metrics, whole.metrics)
     with pytest.raises(ValueError, match=r"fit: got stop_fn without monitor; expected .*; pass"):
