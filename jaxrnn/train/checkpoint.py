@@ -18,6 +18,7 @@ from jaxrnn.train.snapshot import (
     Contents,
     Snapshot,
     fill_directory,
+    looks_whole,
     read_directory,
     read_manifest,
     snapshot,
@@ -90,7 +91,6 @@ def write_snapshot(
     replace = _existing(directory, step, by=by)
     try:
         path = publish(directory, step, lambda new: fill_directory(new, snapshot), replace=replace)
-        keep_newest(directory, step, keep)
     except OSError as error:
         msg = (
             f"{by}: got {error} for the checkpoint of step {step}; expected to write to "
@@ -98,6 +98,11 @@ def write_snapshot(
             "are as they were"
         )
         raise OSError(error.errno, msg) from error
+    try:
+        keep_newest(directory, step, keep, looks_whole)
+    except OSError as error:
+        msg = f"{by}: wrote {path}, but could not remove older checkpoints: {error}"
+        warnings.warn(msg, stacklevel=3)
     return path
 
 
@@ -121,7 +126,8 @@ def save_checkpoint(
         a `TrainState`.
       step: the number of training steps done.
       info: what else to remember, such as a configuration: whatever JSON can hold.
-      keep: after a successful save, only the newest `keep` checkpoints up to this step are left.
+      keep: after a successful save, only the newest `keep` checkpoints up to this step are left;
+        broken ones do not count.
 
     Returns:
       The directory of the checkpoint, ``directory/step_00001000``.
@@ -157,7 +163,7 @@ def _choose(
 
     A warning is that of the caller `level` frames above.
     """
-    steps = steps_in(directory)
+    steps = steps_in(directory, by=by)
     if not steps or (step is not None and step not in steps):
         what = "checkpoint" if step is None else f"checkpoint of step {step}"
         there = f"one of the steps {', '.join(map(str, steps))}" if steps else "step_NNNNNNNN in it"
@@ -199,7 +205,7 @@ def load_contents(
     """
 
     def read(path):
-        return read_directory(path, like)
+        return read_directory(path, like, by=by)
 
     return _choose(directory, step, read, by=by, level=level + 1)
 
@@ -215,6 +221,8 @@ def load_checkpoint(directory: str | os.PathLike, like: Any, *, step: int | None
     What `fit` saved has the structure of a `TrainState`::
 
         state = train.load_checkpoint(directory, train.init(params, optimizer)).tree
+
+    where `fit` was given `carried`, that of ``train.init(params, optimizer, carried)``.
 
     Args:
       directory: what `save_checkpoint` or `fit` was given.

@@ -15,6 +15,7 @@ from jaxrnn.train.manifest import check_info
 from jaxrnn.train.monitor import Monitor, Monitored, record
 from jaxrnn.train.saver import Progress, Saver, joined, progress_snapshot, resume_progress
 from jaxrnn.train.step import Metrics, TrainState, init, make_step
+from jaxrnn.train.step_directory import check_writable
 
 __all__ = ["FitResult", "fit", "sampled"]
 
@@ -210,6 +211,8 @@ def fit(
     train_state, done, history, seen, stopped, info_before = progress
     info = info_before if info is None else info
     ended = done == steps or (stop_fn is not None and steps <= stopped)
+    if checkpoint is not None and not ended:
+        check_writable(checkpoint, by="fit")
     in_row = 0
     for metrics in history:
         in_row = _check_skipped(metrics.skipped, in_row, 0, max_skipped)

@@ -11,8 +11,10 @@ __all__ = ["Interrupted", "Signals", "interrupted"]
 class Interrupted(BaseException):
     """`fit` was asked to stop, finished its chunk, and saved its state.
 
-    After Ctrl-C (SIGINT) it is a KeyboardInterrupt too, after SIGTERM a SystemExit with code 143,
-    so that a script that does not catch it ends as it would have. The message says how to resume.
+    After Ctrl-C (SIGINT) it is a KeyboardInterrupt too, after SIGTERM a SystemExit with code 143. A
+    script that does not catch it ends: after Ctrl-C with a traceback and exit code 1 (Python exits
+    as interrupted only for KeyboardInterrupt itself), after SIGTERM with 143. The message says how
+    to resume.
 
     Attributes:
       step: the number of steps done.

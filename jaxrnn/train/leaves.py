@@ -58,7 +58,10 @@ class Plain(NamedTuple):
     shape: tuple[int, ...]
 
 
-_BY_NAME = {dtype.name: dtype for dtype in (*DTYPES.values(), *_PAIRS)}
+_SMALL = ("int2", "int4", "uint2", "uint4", "float4_e2m1fn", "float8_e3m4", "float8_e4m3")
+_SMALL += ("float8_e4m3b11fnuz", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
+_NAMELESS = [np.dtype(getattr(jnp, name)) for name in _SMALL if hasattr(jnp, name)]
+_BY_NAME = {dtype.name: dtype for dtype in (*DTYPES.values(), *_PAIRS, *_NAMELESS)}
 
 
 def plain_leaf(leaf: Leaf) -> Plain | None:

@@ -19,6 +19,7 @@ __all__ = [
     "Manifest",
     "UnknownVersionError",
     "check_info",
+    "current_versions",
     "parse_manifest",
     "write_manifest",
 ]
@@ -46,6 +47,7 @@ class Manifest(NamedTuple):
       size: of the file of arrays, in bytes.
       sha256: of the file of arrays.
       info: what the user added.
+      versions: of the packages that wrote it, by name.
     """
 
     step: int
@@ -54,6 +56,12 @@ class Manifest(NamedTuple):
     size: int
     sha256: str
     info: dict[str, Any]
+    versions: dict[str, str]
+
+
+def current_versions() -> dict[str, str]:
+    """Returns the versions of the packages that matter to a training, by name."""
+    return {"jaxrnn": __version__, "jax": jax.__version__, "numpy": np.__version__}
 
 
 def check_info(info: Mapping[str, Any] | None, *, by: str) -> dict[str, Any]:
@@ -117,7 +125,7 @@ def write_manifest(manifest: Manifest, stored_as: Mapping[str, str]) -> bytes:
         "format": _FORMAT,
         "version": _VERSION,
         "step": manifest.step,
-        "versions": {"jaxrnn": __version__, "jax": jax.__version__, "numpy": np.__version__},
+        "versions": manifest.versions,
         "info": manifest.info,
         "arrays": listed(manifest.leaves),
         "extra": listed(manifest.extra),
@@ -185,6 +193,7 @@ def parse_manifest(text: bytes) -> Manifest:
             operator.index(file["size"]),
             file["sha256"],
             check_info(fields["info"], by="load_checkpoint"),
+            {name: f"{one!s:.50}" for name, one in dict(fields["versions"]).items()},
         )
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         msg = f"got a manifest with {error!r:.200}; expected the fields that jaxrnn writes"

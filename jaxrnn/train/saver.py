@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 from jaxrnn.core.types import Params
 from jaxrnn.train.checkpoint import load_contents, write_snapshot
 from jaxrnn.train.interrupt import Signals, interrupted
+from jaxrnn.train.manifest import current_versions
 from jaxrnn.train.monitor import Monitor
 from jaxrnn.train.snapshot import Snapshot, snapshot
 from jaxrnn.train.step import Metrics, TrainState
@@ -112,6 +114,19 @@ def _resumed(
     return history, [(at, {k: v[i] for k, v in measured.items()}) for i, at in enumerate(steps)]
 
 
+def _compare_versions(saved: Mapping[str, str]) -> None:
+    """Warns the caller of `fit` where other versions saved a training than go on with it."""
+    now = current_versions()
+    other = [name for name in ("jaxrnn", "jax") if saved.get(name) != now[name]]
+    if other:
+        got, here = (", ".join(f"{k} {v.get(k)}" for k in other) for v in (saved, now))
+        msg = (
+            f"fit: got a checkpoint that {got} saved, and goes on with {here}; with other versions "
+            "the numbers may differ from those of one run without a break"
+        )
+        warnings.warn(msg, stacklevel=4)
+
+
 def resume_progress(
     directory: str | os.PathLike,
     start: TrainState,
@@ -132,7 +147,7 @@ def resume_progress(
       FileExistsError: there are checkpoints, and `resume` is False.
       ValueError: the checkpoint is of another network, optimiser or monitor, or of more steps.
     """
-    there = steps_in(directory)
+    there = steps_in(directory, by="fit")
     if there and not resume:
         msg = (
             f"fit: got checkpoint={os.fspath(directory)!r}, which holds a checkpoint of step "
@@ -149,6 +164,7 @@ def resume_progress(
             f"{found.step}: steps counts from the beginning of the first run"
         )
         raise ValueError(msg)
+    _compare_versions(found.versions)
     history, seen = _resumed(found.extra, found.step, monitor, found.tree.params, directory)
     stopped = int(found.extra.get("stopped", 0))
     return Progress(found.tree, found.step, history, seen, stopped, found.info)

@@ -1,5 +1,6 @@
 """One checkpoint: the two files of its directory, made from a tree and read back with distrust."""
 
+import errno
 import hashlib
 import operator
 import os
@@ -24,6 +25,7 @@ from jaxrnn.train.manifest import (
     CheckpointError,
     Manifest,
     check_info,
+    current_versions,
     parse_manifest,
     write_manifest,
 )
@@ -35,7 +37,15 @@ from jaxrnn.train.safetensors import (
 )
 from jaxrnn.train.step_directory import put_file, step_path
 
-__all__ = ["Contents", "Snapshot", "fill_directory", "read_directory", "read_manifest", "snapshot"]
+__all__ = [
+    "Contents",
+    "Snapshot",
+    "fill_directory",
+    "looks_whole",
+    "read_directory",
+    "read_manifest",
+    "snapshot",
+]
 
 _ARRAYS, _MANIFEST = "arrays.safetensors", "manifest.json"
 _MAX_MANIFEST = 100_000_000  # bytes
@@ -65,12 +75,14 @@ class Contents(NamedTuple):
       step: the step it was saved at.
       info: what the user saved with it.
       extra: arrays of NumPy beside the tree, by name.
+      versions: of the packages that wrote it, by name.
     """
 
     tree: Any
     step: int
     info: dict[str, Any]
     extra: dict[str, np.ndarray]
+    versions: dict[str, str]
 
 
 def _check_step(step: Any, *, by: str) -> int:
@@ -115,7 +127,7 @@ def snapshot(
     arrays = {name: to_stored(name, leaf, by=by) for name, leaf in (leaves | extra).items()}
     stored_as = {name: stored_type(leaf)[2] for name, leaf in (leaves | extra).items()}
     tops = ({name: described[name] for name in part} for part in (leaves, extra))
-    return Snapshot(Manifest(step, *tops, 0, "", info), arrays, stored_as)
+    return Snapshot(Manifest(step, *tops, 0, "", info, current_versions()), arrays, stored_as)
 
 
 def fill_directory(path: Path, snapshot: Snapshot) -> None:
@@ -146,7 +158,9 @@ def _open(path: Path, limit: int | None = None) -> tuple[BinaryIO, int]:
     """Opens a file of a checkpoint."""
     try:
         status = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            raise
         msg = f"got no file {path.name}; expected the two files of a checkpoint"
         raise CheckpointError(msg) from None
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
@@ -172,6 +186,14 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
+def looks_whole(path: Path) -> bool:
+    """Whether the manifest and the size of a checkpoint in the directory `path` are right."""
+    try:
+        return read_manifest(path).size == (path / _ARRAYS).stat().st_size
+    except (CheckpointError, OSError):
+        return False
+
+
 def _check_stored(
     manifest: Manifest, entries: Mapping[str, Any], expected: Mapping[str, tuple]
 ) -> None:
@@ -190,9 +212,8 @@ def _check_stored(
             raise CheckpointError(msg)
 
 
-def _check_like(path: Path, manifest: Manifest, like: Any) -> dict[str, Any]:
+def _check_like(path: Path, manifest: Manifest, like: Any, *, by: str) -> dict[str, Any]:
     """Returns the leaves of `like` by name, which are those of the checkpoint."""
-    by = "load_checkpoint"
     wanted = named_leaves(like, by=by)
     expected = {name: describe(name, leaf, by=by) for name, leaf in wanted.items()}
     lines = differences(manifest.leaves, expected)
@@ -207,13 +228,16 @@ def _check_like(path: Path, manifest: Manifest, like: Any) -> dict[str, Any]:
     return wanted
 
 
-def read_directory(path: Path, like: Any = None, *, with_tree: bool = True) -> Contents:
+def read_directory(
+    path: Path, like: Any = None, *, with_tree: bool = True, by: str = "load_checkpoint"
+) -> Contents:
     """Reads a checkpoint.
 
     Args:
       path: its directory.
       like: a tree of the structure, shapes and dtypes that are expected.
       with_tree: make the tree; otherwise the files are checked and the tree is None.
+      by: the function the user called, for the messages.
 
     Returns:
       What it holds.
@@ -223,7 +247,7 @@ def read_directory(path: Path, like: Any = None, *, with_tree: bool = True) -> C
       ValueError: it holds another tree than `like`.
     """
     manifest = read_manifest(path)
-    wanted = _check_like(path, manifest, like) if with_tree else {}
+    wanted = _check_like(path, manifest, like, by=by) if with_tree else {}
     plain = {name: plain_leaf(leaf) for name, leaf in manifest.extra.items()}
     if None in plain.values():
         msg = "got an array beside the tree of a dtype that is none; expected one of NumPy's"
@@ -252,4 +276,4 @@ def read_directory(path: Path, like: Any = None, *, with_tree: bool = True) -> C
         name.removeprefix(_EXTRA): restore(leaf, False, arrays[name])
         for name, leaf in plain.items()
     }
-    return Contents(tree, manifest.step, manifest.info, extra)
+    return Contents(tree, manifest.step, manifest.info, extra, manifest.versions)

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import shutil
 import sys
 from typing import NamedTuple
 
@@ -159,6 +160,41 @@ def test_a_broken_newer_one_does_not_cost_a_good_one(tmp_path):
         assert train.load_checkpoint(tmp_path, {"n": 0}).tree == {"n": 5}
 
 
+def test_broken_ones_do_not_count_among_those_kept(tmp_path):
+    for step in (6, 8):
+        path = train.save_checkpoint(tmp_path, {"n": step}, step=step)
+    (path / "arrays.safetensors").write_bytes(b"")
+    train.save_checkpoint(tmp_path, {"n": 9}, step=9, keep=2)
+    assert step_directory.steps_in(tmp_path) == [6, 8, 9]
+    train.save_checkpoint(tmp_path, {"n": 10}, step=10, keep=2)
+    assert step_directory.steps_in(tmp_path) == [9, 10]
+
+
+def test_links_and_files_with_the_name_of_a_step_are_not_in_the_way(tmp_path):
+    here, other = tmp_path / "here", tmp_path / "other"
+    shutil.copytree(train.save_checkpoint(here, TREE, step=5), other)
+    (here / "step_00000001").write_text("")
+    (here / "step_00000002").symlink_to(other)
+    (here / "step_00000003").symlink_to("nowhere")
+    (here / ".tmp-step_00000004-0123456789abcdef").symlink_to(other)
+    train.save_checkpoint(here, TREE, step=3)
+    train.save_checkpoint(here, TREE, step=6, keep=1)
+    assert os.listdir(here) == ["step_00000006"]
+    assert sorted(os.listdir(other)) == ["arrays.safetensors", "manifest.json"]
+
+
+def test_what_cannot_be_removed_is_only_a_warning(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    train.save_checkpoint(tmp_path, {"n": 1}, step=1)
+    monkeypatch.setattr(step_directory.shutil, "rmtree", refuse)
+    with pytest.warns(UserWarning, match="wrote .*step_00000002, but could not .*denied") as caught:
+        train.save_checkpoint(tmp_path, {"n": 2}, step=2, keep=1)
+    assert caught[0].filename == __file__
+    assert train.load_checkpoint(tmp_path, {"n": 0}).tree == {"n": 2}
+
+
 def test_another_architecture_is_told_leaf_by_leaf(tmp_path):
     saved = {"gru": Params(np.zeros((3, 12), np.float32), np.zeros(12)), "key": jax.random.key(0)}
     train.save_checkpoint(tmp_path, saved, step=3)
@@ -301,3 +337,5 @@ def test_a_directory_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "x").write_text("")
     with pytest.raises(OSError, match="save_checkpoint: got .*step 1"):
         train.save_checkpoint(tmp_path / "x", TREE, step=1)
+    with pytest.raises(NotADirectoryError, match="load_checkpoint: got '.*x', which is no dir"):
+        train.load_checkpoint(tmp_path / "x", TREE)

@@ -23,6 +23,7 @@ TREE = {
     "n": 3,
 }
 EXTRA = {"metrics.loss": np.arange(5.0), "metrics.skipped": np.zeros(5, bool)}
+EXTRA["small"] = np.arange(3).astype(jnp.float8_e4m3fnuz)
 FILES = ("arrays.safetensors", "manifest.json")
 
 
@@ -95,6 +96,11 @@ def pipe(path):
     os.mkfifo(path / "arrays.safetensors")
 
 
+def link_to_itself(path):
+    (path / "manifest.json").unlink()
+    (path / "manifest.json").symlink_to("manifest.json")
+
+
 def directory_in_place(path):
     (path / "manifest.json").unlink()
     (path / "manifest.json").mkdir()
@@ -142,6 +148,7 @@ def directory_in_place(path):
         (lambda path: (path / FILES[1]).unlink(), "no file manifest.json"),
         (pipe, "that is no file"),
         (directory_in_place, "that is no file"),
+        (link_to_itself, "no file manifest.json"),
         (lambda path: (shutil.rmtree(path), path.write_text("")), "no file manifest.json"),
     ],
 )
@@ -156,6 +163,10 @@ def test_what_is_broken_is_refused(tmp_path, damage, message):
 def test_the_forgeries_are_read_where_nothing_is_changed(tmp_path):
     reseal(save(tmp_path))
     assert train.load_checkpoint(tmp_path, TREE).info == {"a": [1, 0.5]}
+    found = read_directory(tmp_path / "step_00000005", TREE).extra
+    assert {k: (v.dtype, v.tobytes()) for k, v in found.items()} == {
+        k: (v.dtype, v.tobytes()) for k, v in EXTRA.items()
+    }
 
 
 def test_the_one_before_is_loaded_with_a_warning(tmp_path):

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from jaxrnn import train
-from jaxrnn.train import saver
+from jaxrnn.train import saver, snapshot
 from jaxrnn.train.step_directory import steps_in
 
 STEPS = 12
@@ -120,9 +120,39 @@ def test_a_run_that_is_complete_is_only_loaded(tmp_path, whole):
         fit(tmp_path, resume=True, monitor=other)
     with pytest.raises(ValueError, match="got a monitor every None steps.* every 5"):
         fit(tmp_path, resume=True, monitor=None)
-    with pytest.raises(ValueError, match=r"\.opt_state\[0\]\.mu\['w'\]: got float32 \(3, 4\); exp"):
+    with pytest.raises(
+        ValueError, match=r"fit: got(.|\n)*\.opt_state\[0\]\.mu\['w'\]: got float32 \(3, 4\); exp"
+    ):
         train.fit(loss, PARAMS, optax.sgd(0.1), BATCH_FN, steps=12, carried=CARRIED,
                   checkpoint=tmp_path, resume=True)  # fmt: skip
+
+
+def test_other_versions_are_told(tmp_path, monkeypatch):
+    assert saver._compare_versions(saver.current_versions()) is None
+    start = train.init(PARAMS, OPTIMIZER, CARRIED)
+    other = saver.current_versions() | {"jax": "0.0.1"}
+    monkeypatch.setattr(snapshot, "current_versions", lambda: other)
+    train.save_checkpoint(tmp_path, start, step=3)
+    with (
+        pytest.warns(UserWarning, match="that jax 0.0.1 saved, and goes on with jax ") as caught,
+        pytest.raises(ValueError, match="without the metrics"),
+    ):
+        train.fit(loss, PARAMS, OPTIMIZER, BATCH_FN, steps=9, carried=CARRIED,
+                  checkpoint=tmp_path, resume=True)  # fmt: skip
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_directory_that_cannot_be_written_to_is_found_before_the_first_step(tmp_path, name):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="fit: got .*, which is no directory"):
+        fit(tmp_path / name, on_chunk=stop_at(0))
+
+
+def test_a_link_to_nowhere_is_found_before_the_first_step(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(OSError, match="fit: got .*; expected to write to .*link"):
+        fit(tmp_path / "link", on_chunk=stop_at(0))
 
 
 def test_what_fit_did_not_save_is_not_resumed(tmp_path):
