@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.core.cell import Cell, hoist, over_hoisted
+from jaxrnn.core.structure import Hoisted
 from jaxrnn.core.trees import batch_shape_of, mask_zero
 from jaxrnn.core.types import Array, InitialStateFn, Input, Output, Params, State
 from jaxrnn.layers.layer import Layer
@@ -80,6 +81,29 @@ def _check_step(cell: Cell, x: Input, flags: dict[str, Any]) -> None:
             raise ValueError(msg)
 
 
+def _check_prepared(prepared: Any) -> None:
+    """Raises TypeError for what no `prepare` of a cell's stepper returned."""
+    if not isinstance(prepared, Hoisted):
+        msg = (
+            f"stepper: got parameters that were not prepared, {type(prepared).__name__}; expected "
+            "what prepare returns; call prepared = stream.prepare(params) once, and pass prepared "
+            "to initial_state and to step"
+        )
+        raise TypeError(msg)
+
+
+def _check_layers_of(params: Any, number: int) -> None:
+    """Raises ValueError unless `params` is a tuple with one entry a layer of a stack."""
+    if not isinstance(params, tuple | list) or len(params) != number:
+        size = f" of {len(params)}" if isinstance(params, tuple | list) else ""
+        msg = (
+            f"stepper: got parameters that are a {type(params).__name__}{size}; expected a tuple "
+            f"of {number}, one entry a layer; pass what the network's init returns to prepare, and "
+            "what prepare returns to initial_state and to step"
+        )
+        raise ValueError(msg)
+
+
 def cell_stepper(cell: Cell) -> Stepper:
     """Returns the stepper of a cell.
 
@@ -91,7 +115,12 @@ def cell_stepper(cell: Cell) -> Stepper:
     def prepare(params):
         return hoist(cell, params)[1]
 
+    def initial_state(prepared, batch_shape=()):
+        _check_prepared(prepared)
+        return hoisted_cell.initial_state(prepared, batch_shape)
+
     def step(prepared, state, x, reset=None, *, mask=None):
+        _check_prepared(prepared)
         x = jax.tree.map(jnp.asarray, x)
         _check_step(cell, x, {"reset": reset, "mask": mask})
         run = read_recurrence(
@@ -105,7 +134,7 @@ def cell_stepper(cell: Cell) -> Stepper:
         )
         return run.advance(run.state, jax.tree.map(lambda leaf: leaf[0], run.inputs))
 
-    return Stepper(prepare, hoisted_cell.initial_state, step)
+    return Stepper(prepare, initial_state, step)
 
 
 def _sequence_stepper(layer: Layer) -> Stepper:
@@ -124,14 +153,17 @@ def _stack_stepper(layers: tuple[Layer, ...]) -> Stepper:
     steppers = [layer_stepper(one) for one in layers]
 
     def prepare(params):
+        _check_layers_of(params, len(steppers))
         return tuple(one.prepare(p) for one, p in zip(steppers, params, strict=True))
 
     def initial_state(prepared, batch_shape=()):
+        _check_layers_of(prepared, len(steppers))
         return tuple(
             one.initial_state(p, batch_shape) for one, p in zip(steppers, prepared, strict=True)
         )
 
     def step(prepared, state, x, reset=None, *, mask=None):
+        _check_layers_of(prepared, len(steppers))
         if not isinstance(state, tuple) or len(state) != len(steppers):
             msg = (
                 f"stepper: got a state that is a {type(state).__name__}; expected a tuple of "

@@ -48,7 +48,8 @@ def stepper(network: Cell | Layer) -> Stepper:
     one, and the old arrays are deleted. Copy what you want to keep
     (``jax.tree.map(jnp.copy, state)``). The stepper's ``initial_state`` gives every array memory
     of its own, which donation needs; so does the state after a sequence. Parameters are never
-    donated. After new parameters call ``prepare`` again.
+    donated. After new parameters call ``prepare`` again. A step that `jax.grad` or another
+    transformation traces donates nothing, as the old state may be needed.
 
     Args:
       network: a cell, or a layer: of one cell, a stack, a residual layer, a readout.
@@ -58,7 +59,8 @@ def stepper(network: Cell | Layer) -> Stepper:
 
     Raises:
       TypeError: `network` is neither, or a part of it reads the sequence from its end
-        (`bidirectional`, `reverse`) or is a layer of your own; at a call, a flag is not bool.
+        (`bidirectional`, `reverse`) or is a layer of your own; at a call, a flag is not bool,
+        `batch_shape` is no tuple, or parameters were not prepared.
       ValueError: at a call, a shape does not fit.
 
     Example:
@@ -78,18 +80,33 @@ def stepper(network: Cell | Layer) -> Stepper:
     elif isinstance(network, Layer):
         plain = layer_stepper(network)
     else:
-        name = getattr(network, "__name__", "lstm")
+        remedy = "pass the network alone; its parameters go to stepper(network).prepare(params)"
+        if callable(network):
+            name = getattr(network, "__name__", "lstm")
+            remedy = f"call the factory first, as in {name}(input_size, hidden_size)"
         msg = (
-            f"stepper: got {type(network).__name__} {network!r}; expected a jaxrnn.Cell or a "
-            f"jaxrnn.Layer; call the factory first, as in {name}(input_size, hidden_size)"
+            f"stepper: got {type(network).__name__} {' '.join(repr(network).split()):.60}; "
+            f"expected a jaxrnn.Cell or a jaxrnn.Layer; {remedy}"
         )
         raise TypeError(msg)
+    donating, keeping = jax.jit(plain.step, donate_argnums=1), jax.jit(plain.step)
 
     @functools.partial(jax.jit, static_argnames="batch_shape")
     def fresh(prepared, batch_shape):
         return jax.tree.map(_own, plain.initial_state(prepared, batch_shape))
 
     def initial_state(prepared, batch_shape=()):
+        if not isinstance(batch_shape, tuple | list):
+            msg = (
+                f"stepper: got batch_shape={batch_shape!r} ({type(batch_shape).__name__}); "
+                "expected a tuple, the sizes of the batch axes, as in (4,) for four streams"
+            )
+            raise TypeError(msg)
         return fresh(prepared, tuple(batch_shape))
 
-    return Stepper(jax.jit(plain.prepare), initial_state, jax.jit(plain.step, donate_argnums=1))
+    def step(prepared, state, x, reset=None, *, mask=None):
+        leaves = jax.tree.leaves((prepared, state, x, reset, mask))
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+        return (keeping if traced else donating)(prepared, state, x, reset, mask=mask)
+
+    return Stepper(jax.jit(plain.prepare), initial_state, step)

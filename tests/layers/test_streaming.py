@@ -136,6 +136,24 @@ def test_a_learned_state_is_not_given_away(key):
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves((params, prepared)))
 
 
+def test_gradients_flow_through_steps_outside_jit(key):
+    """The state that a step read is needed on the way back, so it is not donated."""
+    cell, xs = jaxrnn.elman(2, 3), jnp.asarray(NUMBERS.normal(size=(2, 2)), jnp.float32)
+    stream, params = jaxrnn.stepper(cell), cell.init(key)
+
+    def streamed(params):
+        prepared = stream.prepare(params)
+        state = stream.initial_state(prepared)
+        for x in xs:
+            state, y = stream.step(prepared, state, x)
+        return jnp.sum(y**2)
+
+    def unrolled(params):
+        return jnp.sum(jaxrnn.unroll(cell, params, xs)[1][-1] ** 2)
+
+    close(jax.grad(streamed)(params), jax.grad(unrolled)(params))
+
+
 @pytest.mark.slow
 def test_new_parameters_after_prepare(key):
     cell = CASES["skew"].cell  # its matrix is made of its parameters
@@ -190,3 +208,35 @@ def test_what_does_not_fit(x, flags, error, words, key):
 def test_no_network():
     with pytest.raises(TypeError, match=r"stepper: got function.*; expected .*; call .*lstm\("):
         jaxrnn.stepper(jaxrnn.lstm)
+
+
+def test_parameters_are_no_network(key):
+    with pytest.raises(TypeError, match="got GRUParams .*; pass the network alone") as caught:
+        jaxrnn.stepper(jaxrnn.gru(20, 40).init(key))
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_parameters_that_were_not_prepared(stacked, key):
+    cell = jaxrnn.gru(2, 4)
+    net = jaxrnn.stack(jaxrnn.layer(cell)) if stacked else cell
+    stream, params = jaxrnn.stepper(net), net.init(key)
+    state = (jnp.zeros(4),) if stacked else jnp.zeros(4)
+    message = r"stepper: got .*not prepared, GRUParams; .*stream\.prepare\(params\)"
+    with pytest.raises(TypeError, match=message):
+        stream.initial_state(params)
+    with pytest.raises(TypeError, match=message):
+        stream.step(params, state, jnp.ones(2))
+
+
+def test_parameters_of_another_number_of_layers(key):
+    net = deep()
+    stream, params = jaxrnn.stepper(net), net.init(key)
+    for call in (stream.prepare, stream.initial_state, lambda p: stream.step(p, (), jnp.ones(2))):
+        with pytest.raises(ValueError, match="got parameters .* tuple of 3; expected a tuple of 4"):
+            call(params[:-1])
+
+
+def test_batch_axes_that_are_no_tuple():
+    with pytest.raises(TypeError, match=r"stepper: got batch_shape=4 \(int\); expected a tuple"):
+        jaxrnn.stepper(jaxrnn.gru(2, 4)).initial_state(None, 4)
