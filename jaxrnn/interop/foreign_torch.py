@@ -21,16 +21,33 @@ __all__ = ["from_torch"]
 _NAME = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(_l\d+)?(_reverse)?")
 
 
+def _layers_of(weights: Mapping[str, Any]) -> list[str]:
+    """Returns what the names of each layer's weights end in, as _l0; of a cell it is nothing."""
+    return sorted({_NAME.fullmatch(name)[2] or "" for name in weights}, key=lambda s: (len(s), s))
+
+
 def _check_names(weights: Mapping[str, Any]) -> None:
     """Raises ValueError unless these are the weights of one torch layer or cell, run forward."""
     odd = [name for name in weights if not _NAME.fullmatch(name)]
     backward = [name for name in weights if name.endswith("_reverse")]
     if backward and not odd:
+        number = len(_layers_of(weights))
+        if number == 1:
+            what = "layer"
+            remedy = (
+                "read each by itself, as in from_torch({name.removesuffix('_reverse'): weight for "
+                "name, weight in module.state_dict().items() if name.endswith('_reverse')})"
+            )
+        else:
+            what = f"module of {number} layers"
+            remedy = (
+                "make net, a jaxrnn.stack of jaxrnn.bidirectional layers, and call "
+                "jaxrnn.interop.import_weights('torch', module.state_dict(), "
+                "jax.eval_shape(net.init, jax.random.key(0)))"
+            )
         msg = (
-            "from_torch: got the weights of a bidirectional layer; expected one direction, since a "
-            "cell runs in one; read each by itself, as in from_torch({name.removesuffix('_reverse')"
-            ": weight for name, weight in module.state_dict().items() if "
-            "name.endswith('_reverse')})"
+            f"from_torch: got the weights of a bidirectional {what}; expected one direction, since "
+            f"a cell runs in one; {remedy}"
         )
         raise ValueError(msg)
     if odd or not weights:
@@ -46,7 +63,7 @@ def _check_names(weights: Mapping[str, Any]) -> None:
         raise ValueError(msg)
 
 
-def _make_cell(weights: Mapping[str, Any], layer: str, nonlinearity: str) -> Cell:
+def _make_cell(weights: Mapping[str, Any], layer: str, nonlinearity: str | None) -> Cell:
     """Makes the cell that the shapes of one layer's weights belong to."""
     for name in (f"weight_ih{layer}", f"weight_hh{layer}"):
         if name not in weights:
@@ -58,19 +75,27 @@ def _make_cell(weights: Mapping[str, Any], layer: str, nonlinearity: str) -> Cel
     gates_size, inputs = weights[f"weight_ih{layer}"].shape
     outputs = weights[f"weight_hh{layer}"].shape[1]
     if f"weight_hr{layer}" in weights:
-        return projected_lstm(inputs, gates_size // 4, projection_size=outputs)
-    if gates_size == 4 * outputs:
-        return lstm(inputs, outputs)
-    if gates_size == 3 * outputs:
-        return gru(inputs, outputs)
-    if gates_size == outputs:
-        return elman(inputs, outputs, activation=nonlinearity)
-    msg = (
-        f"from_torch: got weight_ih{layer} of {gates_size} rows and weight_hh{layer} of {outputs} "
-        "columns; expected 1, 3 or 4 gates, so as many rows a column, as torch.nn.RNN, GRU and "
-        "LSTM have; check that both are of one layer"
-    )
-    raise ValueError(msg)
+        cell = projected_lstm(inputs, gates_size // 4, projection_size=outputs)
+    elif gates_size == 4 * outputs:
+        cell = lstm(inputs, outputs)
+    elif gates_size == 3 * outputs:
+        cell = gru(inputs, outputs)
+    elif gates_size == outputs:
+        return elman(inputs, outputs, activation=nonlinearity or "tanh")
+    else:
+        msg = (
+            f"from_torch: got weight_ih{layer} of {gates_size} rows and weight_hh{layer} of "
+            f"{outputs} columns; expected 1, 3 or 4 gates, so as many rows a column, as "
+            "torch.nn.RNN, GRU and LSTM have; check that both are of one layer"
+        )
+        raise ValueError(msg)
+    if nonlinearity is not None:
+        msg = (
+            f"from_torch: got nonlinearity={nonlinearity!r} with the weights of an LSTM or a GRU; "
+            "expected it for an RNN alone, since gates have their own; leave it out"
+        )
+        raise ValueError(msg)
+    return cell
 
 
 def from_torch(
@@ -96,7 +121,7 @@ def from_torch(
     Raises:
       TypeError: it is something else.
       ValueError: the weights are not those of one layer or cell, or of a bidirectional layer, or
-        `nonlinearity` is unknown or contradicts the module.
+        `nonlinearity` is unknown, contradicts the module, or is given for an LSTM or a GRU.
 
     Example:
       >>> import numpy as np
@@ -114,7 +139,8 @@ def from_torch(
     said = getattr(module_or_state_dict, "nonlinearity", None)
     for name in (said, nonlinearity):
         if name not in (None, "tanh", "relu"):
-            raise unknown_name("nonlinearity", name, ("tanh", "relu"))
+            msg = f"from_torch: {unknown_name('nonlinearity', name, ('tanh', 'relu'))}"
+            raise ValueError(msg)
     if None not in (said, nonlinearity) and said != nonlinearity:
         msg = (
             f"from_torch: got nonlinearity={nonlinearity!r} for a module with {said!r}; expected "
@@ -125,10 +151,14 @@ def from_torch(
     if not isinstance(weights, Mapping):
         weights = weights.state_dict()
     _check_names(weights)
-    layers = sorted({_NAME.fullmatch(name)[2] or "" for name in weights}, key=lambda s: (len(s), s))
-    cells = [_make_cell(weights, layer, said or nonlinearity or "tanh") for layer in layers]
+    cells = [_make_cell(weights, layer, said or nonlinearity) for layer in _layers_of(weights)]
     cell = cells[0] if len(cells) == 1 else stacked(*cells)
     like = jax.eval_shape(cell.init, jax.random.key(0))
     bias = any(name.startswith("bias") for name in weights)
-    params = import_weights("torch", weights, like, prefix="", bidirectional=False, bias=bias)
+    try:
+        params = import_weights("torch", weights, like, prefix="", bidirectional=False, bias=bias)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        msg = f"from_torch: {str(error).removeprefix('import_weights: ')}"
+        raise kind(msg) from error
     return cell, jax.tree.map(jnp.asarray, params)

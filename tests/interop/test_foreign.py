@@ -615,13 +615,20 @@ def test_state_dicts_of_something_else_are_refused():
         ({}, "none at all"),
         (weights | {f"{name}_reverse": value for name, value in weights.items()}, "one direction"),
         (weights | {"weight_hh_l0": np.ones((16, 5))}, "weight_hh_l0"),
+        (
+            weights | {f"{name[:-1]}1_reverse": value for name, value in weights.items()},
+            "bidirectional module of 2 layers; .*jaxrnn.bidirectional .*import_weights\\('torch'",
+        ),
         ({"weight_ih_l0": weights["weight_ih_l0"]}, "missing weight_hh_l0"),
+        (weights | torch_weights(4, H + 1, H, "_l1"), r"got lstm\(3, 4\), lstm\(5, 4\); expected"),
+        ({k: w for k, w in weights.items() if k != "bias_hh_l0"}, "missing: 'bias_hh_l0'"),
         (torch_weights(2, F, H), "expected 1, 3 or 4 gates"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=f"(?s)^from_torch: .*{message}"):
             interop.from_torch(given)
-    with pytest.raises(ValueError, match="did you mean 'tanh'"):
-        interop.from_torch(weights, nonlinearity="tan")
+    for name, message in (("tan", "did you mean 'tanh'"), ("relu", "of an LSTM or a GRU; .*RNN")):
+        with pytest.raises(ValueError, match=f"^from_torch: .*{message}"):
+            interop.from_torch(weights, nonlinearity=name)
     with pytest.raises(TypeError, match="got list .*; expected a recurrent module of torch"):
         interop.from_torch([1, 2])
 
