@@ -238,6 +238,7 @@ def load_checkpoint(directory: str | os.PathLike, like: Any, *, step: int | None
       CheckpointError: what was asked for is cut off, changed since it was written, foreign, or of
         an unknown version. It is a ValueError.
       FileNotFoundError: there is no checkpoint, or none of this step.
+      NotADirectoryError: `directory` is something else.
       ValueError: the checkpoint is of another architecture; the message lists the leaves that
         differ, got and expected.
 

@@ -161,15 +161,17 @@ def fit(
       The training state, the metrics of every step taken, and what the monitor saw.
 
     Raises:
-      CheckpointError: all checkpoints to resume from are broken.
+      CheckpointError: all checkpoints to resume from are broken, or the newest that is not is of an
+        unknown version.
       FileExistsError: `checkpoint` holds checkpoints, and `resume` is False.
       FloatingPointError: `max_skipped` steps in a row were not finite; the message names the step.
       Interrupted: a signal asked to stop; the training is saved.
-      OSError: a checkpoint could not be written.
+      OSError: `checkpoint` cannot be written to, which is tried before the first step; or a
+        checkpoint could not be written.
       TypeError: a count is not an integer, or `batch_fn` is no function.
       ValueError: a count is less than 1; `resume` without `checkpoint`, `stop_fn` without
-        `monitor`; the checkpoint is of another network or optimiser (the message lists what
-        differs), or of more steps.
+        `monitor`; the checkpoint is of another network, optimiser (the message lists what differs)
+        or monitor, or of more steps.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax

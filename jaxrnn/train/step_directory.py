@@ -91,10 +91,11 @@ def _remove(path: Path) -> None:
 
 
 def _clean(directory: Path) -> None:
-    """Removes what runs that were killed left unfinished."""
+    """Removes what killed runs left unfinished; what cannot be removed waits for the next save."""
     for name in os.listdir(directory):
         if _UNFINISHED.fullmatch(name):
-            _delete(directory / name)
+            with contextlib.suppress(OSError):
+                _delete(directory / name)
 
 
 def _make(directory: Path) -> None:

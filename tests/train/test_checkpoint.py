@@ -193,6 +193,10 @@ def test_what_cannot_be_removed_is_only_a_warning(tmp_path, monkeypatch):
         train.save_checkpoint(tmp_path, {"n": 2}, step=2, keep=1)
     assert caught[0].filename == __file__
     assert train.load_checkpoint(tmp_path, {"n": 0}).tree == {"n": 2}
+    train.save_checkpoint(tmp_path, {"n": 3}, step=3)  # what is left is not in the way
+    monkeypatch.undo()
+    train.save_checkpoint(tmp_path, {"n": 4}, step=4, keep=1)
+    assert os.listdir(tmp_path) == ["step_00000004"]
 
 
 def test_another_architecture_is_told_leaf_by_leaf(tmp_path):

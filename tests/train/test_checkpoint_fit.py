@@ -127,6 +127,17 @@ def test_a_run_that_is_complete_is_only_loaded(tmp_path, whole):
                   checkpoint=tmp_path, resume=True)  # fmt: skip
 
 
+def test_the_history_is_joined_once():
+    parts = [train.Metrics(*(np.full(2, i + j) for j in range(4))) for i in range(3)]
+    history = list(parts)
+    start = train.init(PARAMS, OPTIMIZER, CARRIED)
+    progress = saver.Progress(start, 6, history, [], 0, None)
+    for _ in range(2):
+        arrays = saver.progress_snapshot(progress, None).arrays
+        assert arrays["extra:metrics.grad_norm"].tolist() == [1, 1, 2, 2, 3, 3]
+        assert len(history) == 1
+
+
 def test_other_versions_are_told(tmp_path, monkeypatch):
     assert saver._compare_versions(saver.current_versions()) is None
     start = train.init(PARAMS, OPTIMIZER, CARRIED)
