@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,10 +21,12 @@ _MAKER = "a function that makes the core, as in lambda: hk.LSTM(16)"
 
 
 def _missing(error: ValueError, params: Mapping) -> ValueError:
-    name = next(iter(params), "net/~/lstm/linear")
+    found = re.search(r"for module '([^']+)'", str(error))
+    missing = found[1] if found else "lstm/linear"
+    name = next((name for name in params if name.endswith(f"/{missing}")), f"net/~/{missing}")
     msg = (
         f"from_haiku: got parameters of the modules {sorted(params)}; expected those of the core "
-        f"made alone: {error}; rename the modules, as in {{'lstm/linear': params[{name!r}]}}, or "
+        f"made alone: {error}; rename the modules, as in {{{missing!r}: params[{name!r}]}}, or "
         "pass a transformed step of the model that they are of"
     )
     return ValueError(msg)
@@ -31,6 +34,17 @@ def _missing(error: ValueError, params: Mapping) -> ValueError:
 
 def _of_transformed(transformed: Any, initial_state: InitialStateFn | None):
     """Returns ``(params, x, state) -> (y, state)`` and the initial state of a transformed step."""
+    takes = inspect.signature(transformed.init)  # that of apply shows no argument named state
+    try:
+        takes.bind("rng", "x", "state")
+    except TypeError as error:
+        arguments = ", ".join(list(takes.parameters)[1:])
+        msg = (
+            f"from_haiku: got a transformed function of ({arguments}); expected one step, of "
+            "(x, state); transform the step, not what runs it over a sequence, as in "
+            f"hk.transform(lambda x, state: hk.LSTM(16)(x, state)), or pass {_MAKER}"
+        )
+        raise TypeError(msg) from error
     if initial_state is None:
         msg = (
             "from_haiku: got a transformed step without initial_state; expected to know the state "
@@ -91,7 +105,8 @@ def from_haiku(
 
     Raises:
       ImportError: haiku is not installed.
-      TypeError: `make_core` makes no core, `params` is no mapping, or `initial_state` is missing.
+      TypeError: `make_core` makes no core or is no step, `params` is no mapping, or
+        `initial_state` is missing.
       ValueError: the core asks for parameters that are not there (seen when the cell is run).
 
     Example:

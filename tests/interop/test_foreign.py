@@ -462,8 +462,16 @@ def test_wrong_models_get_the_name_of_the_right_reader():
         (lambda: interop.from_nnx(torch.nn.LSTM(F, H)), "jaxrnn.interop.from_torch"),
         (lambda: interop.from_haiku(in_equinox, {}), "jaxrnn.interop.from_equinox"),
         (
-            lambda: interop.from_haiku(hk.transform(lambda x: x), {}),
+            lambda: interop.from_haiku(hk.transform(lambda x, state: (x, state)), {}),
             "without initial_state; .*hk.LSTM",
+        ),
+        (
+            lambda: interop.from_haiku(hk.transform(lambda xs: xs), {}, initial_state=zeros),
+            r"transformed function of \(xs\); expected one step, of \(x, state\); .*hk.LSTM",
+        ),
+        (
+            lambda: interop.from_haiku(hk.without_apply_rng(hk.transform(lambda xs: xs)), {}),
+            r"transformed function of \(xs\); expected",
         ),
         (lambda: interop.from_haiku("LSTM", {}), "got str 'LSTM'; expected a function that makes"),
         (lambda: interop.from_haiku(lambda: 3, {}), "got int 3; expected a haiku.RNNCore"),
@@ -493,9 +501,12 @@ def test_parameters_that_do_not_fit_are_named():
         interop.from_flax(linen.RNN(linen.LSTMCell(H)), variables)
     with pytest.raises(TypeError, match=r"got input_shape=3 \(int\); expected a tuple"):
         interop.from_flax(linen.LSTMCell(H), variables, input_shape=3)
-    inner = {"net/~/lstm/linear": {"w": jnp.ones((F + H, 4 * H)), "b": jnp.zeros(4 * H)}}
+    inner = {
+        "net/linear": {"w": jnp.ones((H, 2)), "b": jnp.zeros(2)},
+        "net/~/lstm/linear": {"w": jnp.ones((F + H, 4 * H)), "b": jnp.zeros(4 * H)},
+    }
     cell, params = interop.from_haiku(lambda: hk.LSTM(H), inner)
-    with pytest.raises(ValueError, match=r"rename the modules, .*params\['net/~/lstm/linear'\]"):
+    with pytest.raises(ValueError, match=r"\{'lstm/linear': params\['net/~/lstm/linear'\]\}"):
         jaxrnn.unroll(cell, params, inputs())
 
 
