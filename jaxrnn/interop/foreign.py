@@ -11,6 +11,7 @@ from jaxrnn.core.cell import Cell
 from jaxrnn.core.types import InitFn, Input, Output, Params, State
 
 __all__ = [
+    "MissingParametersError",
     "cell_of_carry",
     "init_of",
     "load_framework",
@@ -28,6 +29,10 @@ _READERS = {
     "torch": "from_torch",
 }
 _PACKAGES = {"flax": "flax", "haiku": "dm-haiku", "equinox": "equinox"}
+
+
+class MissingParametersError(ValueError):
+    """A model asks for parameters that are not there, whatever the size of its inputs."""
 
 
 def load_framework(module: str, *, by: str):
@@ -151,6 +156,8 @@ def _find_features(runs: Callable[[int], None], params: Params, *, by: str) -> i
     for size in sorted(candidates):
         try:
             runs(size)
+        except MissingParametersError:
+            raise
         except Exception as error:  # frameworks raise errors of their own kinds
             last = error
         else:

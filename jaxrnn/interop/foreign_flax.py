@@ -8,7 +8,12 @@ import jax.numpy as jnp
 
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.types import Params
-from jaxrnn.interop.foreign import cell_of_carry, load_framework, wrong_model
+from jaxrnn.interop.foreign import (
+    MissingParametersError,
+    cell_of_carry,
+    load_framework,
+    wrong_model,
+)
 
 __all__ = ["from_flax", "from_nnx"]
 
@@ -19,6 +24,27 @@ def _feature_axes(cell: Any) -> int:
         return cell.num_feature_axes
     except NotImplementedError:
         return 1
+
+
+def _check_direction(cell: Any, kind: type, remedy: str, *, by: str) -> None:
+    """Raises TypeError for a `Bidirectional` of flax."""
+    if isinstance(cell, kind):
+        msg = (
+            f"{by}: got a Bidirectional; expected one direction, since a cell runs in one; read "
+            f"each by itself, as in {by}({remedy}), and join them with jaxrnn.bidirectional"
+        )
+        raise TypeError(msg)
+
+
+def _missing(error: Exception, params: Mapping, cell: Any) -> MissingParametersError:
+    names, kind = sorted(params["params"]), type(cell).__name__
+    own = next((name for name in names if name.startswith(kind)), f"{kind}_0")
+    msg = (
+        f"from_flax: got variables whose 'params' have the keys {names}; expected those of the "
+        f"{kind} made alone: {error}; pick them out of those of a larger model, as in "
+        f"{{'params': variables['params'][{own!r}]}}"
+    )
+    return MissingParametersError(msg)
 
 
 def _check_variables(variables: Any) -> None:
@@ -84,6 +110,12 @@ def from_flax(
     """
     linen = load_framework("flax.linen", by="from_flax")
     errors = load_framework("flax.errors", by="from_flax")
+    _check_direction(
+        cell,
+        linen.Bidirectional,
+        "module.forward_rnn, {'params': variables['params']['forward_rnn']}",
+        by="from_flax",
+    )
     is_rnn = isinstance(cell, linen.RNN)
     inner = cell.cell if is_rnn else cell
     if not isinstance(inner, linen.RNNCellBase):
@@ -94,6 +126,8 @@ def from_flax(
     def step(params, carry, x):
         try:
             return inner.apply(params, carry, x)
+        except errors.ScopeParamNotFoundError as error:
+            raise _missing(error, params, inner) from error
         except errors.FlaxError as error:
             msg = (
                 f"from_flax: got an input of shape {x.shape}, on which flax does not run the cell: "
@@ -146,6 +180,7 @@ def from_nnx(cell: Any, *, input_shape: tuple[int, ...] | None = None) -> tuple[
       (7, 2, 16)
     """
     nnx = load_framework("flax.nnx", by="from_nnx")
+    _check_direction(cell, nnx.Bidirectional, "module.forward_rnn", by="from_nnx")
     inner = cell.cell if isinstance(cell, nnx.RNN) else cell
     if not isinstance(inner, nnx.RNNCellBase):
         raise wrong_model(inner, "an instance of flax.nnx.RNNCellBase", by="from_nnx")

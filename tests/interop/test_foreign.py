@@ -456,6 +456,14 @@ def test_wrong_models_get_the_name_of_the_right_reader():
         (lambda: interop.from_flax(in_linen, 3), "got variables as int; expected"),
         (lambda: interop.from_flax(jaxrnn.lstm(F, H), variables), "jaxrnn.Cell needs no reader"),
         (
+            lambda: interop.from_flax(linen.Bidirectional(*2 * [linen.RNN(in_linen)]), variables),
+            r"got a Bidirectional; .*from_flax\(module.forward_rnn, .*jaxrnn.bidirectional$",
+        ),
+        (
+            lambda: interop.from_nnx(nnx.Bidirectional(*2 * [nnx.RNN(in_nnx)], rngs=nnx.Rngs(0))),
+            r"got a Bidirectional; .*from_nnx\(module.forward_rnn\)",
+        ),
+        (
             lambda: interop.from_nnx(in_linen),
             "jaxrnn.interop.from_flax reads modules of flax.linen",
         ),
@@ -497,6 +505,13 @@ def test_parameters_that_do_not_fit_are_named():
         ValueError, match=r"input of shape \(2, 5\), on which flax does not run .*ii"
     ):
         jaxrnn.unroll(cell, params, jnp.ones((T, 2, 5)))
+    model = {"params": {"Dense_0": {}, "LSTMCell_0": variables["params"]}}
+    for options in ({}, {"input_shape": (F,)}):
+        with pytest.raises(
+            ValueError,
+            match=r"keys \['Dense_0', 'LSTMCell_0'\]; .*variables\['params'\]\['LSTMCell_0'\]\}",
+        ):
+            jaxrnn.unroll(*interop.from_flax(linen.LSTMCell(H), model, **options), inputs())
     with pytest.raises(ValueError, match=r"have no 'cell' but \['hf',"):
         interop.from_flax(linen.RNN(linen.LSTMCell(H)), variables)
     with pytest.raises(TypeError, match=r"got input_shape=3 \(int\); expected a tuple"):
