@@ -2,6 +2,8 @@
 
 import difflib
 import os
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -9,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.core.types import Array
-from jaxrnn.interop.formats.base import Format, Layout, Parts
+from jaxrnn.interop.formats.base import Format, Layout, Parts, flatten
 from jaxrnn.interop.network import describe
 
 __all__ = ["Fit", "as_arrays", "complain", "find_fit", "is_bias", "problems"]
@@ -44,12 +46,14 @@ def as_arrays(weights: Mapping[str, Any], *, by: str) -> dict[str, Array]:
     for name, value in weights.items():
         for method in ("detach", "cpu"):  # a tensor that is trained, on another device
             value = getattr(value, method)() if hasattr(value, method) else value
+        if str(getattr(value, "dtype", "")) == "torch.bfloat16":  # NumPy cannot read it as it is
+            value = value.view(sys.modules["torch"].int16).numpy().view(jnp.bfloat16)
         try:
             array = np.asarray(value)
         except (TypeError, ValueError, RuntimeError) as error:
             msg = (
                 f"{by}: got {type(value).__name__} at {name!r}, which NumPy cannot read ({error}); "
-                "expected an array; convert it first, a bfloat16 tensor by .float()"
+                "expected an array; convert it first"
             )
             raise TypeError(msg) from error
         if not jnp.issubdtype(array.dtype, jnp.floating):
@@ -116,6 +120,8 @@ def problems(fit: Fit, weights: Mapping[str, Array], *, strict: bool) -> list[st
         said.append(f"missing: {name!r} {expected[name]}")
     for name in unknown:
         near = difflib.get_close_matches(name, missing or list(expected), n=1, cutoff=0.6)
+        if is_bias(name.removeprefix(fit.prefix)) and not any(map(is_bias, expected)):
+            near = []  # it is known, but bias=False
         hint = f"; did you mean {near[0]!r}?" if near else ""
         said.append(f"unknown: {name!r} {weights[name].shape}{hint}")
     for name, shape in expected.items():
@@ -126,15 +132,63 @@ def problems(fit: Fit, weights: Mapping[str, Array], *, strict: bool) -> list[st
     return said
 
 
+def _works(form: Format, parts: Parts, weights: Any, prefix: str | None, bias: bool) -> bool:
+    try:
+        given = as_arrays(form.read(weights, parts, bias, prefix), by="")
+    except (TypeError, ValueError):
+        return False
+    fit = find_fit(form, parts, given, prefix=prefix, bias=bias)
+    expected = {fit.prefix + name: shape for name, shape in fit.expected.items()}
+    return {name: value.shape for name, value in given.items()} == expected
+
+
+def _remedy(
+    form: Format, parts: Parts, weights: Mapping[str, Any], prefix: str | None, bias: bool
+) -> str:
+    """Says which other `prefix` or `bias` all would fit with, if one does."""
+    if _works(form, parts, weights, prefix, not bias):
+        has = "has biases" if not bias else "has no biases"
+        return f"pass bias={not bias}, because the source {has}"
+    ends = [(name, end.end()) for name in weights for end in re.finditer("[./]", name)]
+    starts = dict.fromkeys(name[:end] for name, end in ends)
+    found = [start for start in starts if _works(form, parts, weights, start, bias)]
+    found = [one for one in found if not one.startswith(tuple({*found} - {one}))]
+    if found:
+        return "pass " + " or ".join(f"prefix={start!r}" for start in found)
+    return ""
+
+
 def complain(
-    form: Format, parts: Parts, said: list[str], weights: Mapping[str, Array], *, by: str
+    form: Format,
+    parts: Parts,
+    said: list[str],
+    given: Mapping[str, Array],
+    weights: Any,
+    *,
+    prefix: Any,
+    bias: bool,
+    by: str,
 ) -> ValueError:
-    """Makes the error that lists all that does not fit."""
-    hint = form.hint(weights, parts)
+    """Makes the error that lists all that does not fit.
+
+    Args:
+      form: the format.
+      parts: the cells of `like`.
+      said: the problems.
+      given: the arrays that were looked at.
+      weights: as they were passed.
+      prefix: as it was passed.
+      bias: whether biases are expected.
+      by: the function the user called.
+    """
+    hint = form.hint(given, parts)
+    if not hint and isinstance(weights, Mapping) and (prefix is None or isinstance(prefix, str)):
+        hint = _remedy(form, parts, flatten(weights), prefix, bias)
+    hint = hint or "make `like` with the kind, sizes, layers and directions of the source"
     lines = "\n  ".join(said)
     msg = (
         f"{by}: got weights that do not fit; expected those of {form.library} for "
         f"{describe(parts)}:\n  {lines}\n"
-        f"{hint or 'make `like` with the kind, sizes, layers and directions of the source'}"
+        f"{hint}"
     )
     return ValueError(msg)

@@ -65,30 +65,38 @@ def _is_cell(tree: Any) -> bool:
     return kind_of(tree) is not None
 
 
-def _is_pair(tree: Any, *, nested: bool, bidirectional: bool | None, by: str) -> bool:
+def _is_pair(tree: Any, place: str, *, after: Any, bidirectional: bool | None, by: str) -> bool:
     """Whether a tuple is a layer's two directions, and not two layers of a stack."""
     if len(tree) != 2 or not all(map(_is_cell, tree)):
         return False
-    (inputs, outputs), (other_inputs, other_outputs) = (
-        (cell.w_ih.shape[0], cell.w_hh.shape[0]) for cell in tree
-    )
-    if bidirectional is not None:
-        return bidirectional
-    if kind_of(tree[0]) != kind_of(tree[1]):
+    if bidirectional is False:
         return False
-    if (inputs, outputs) != (other_inputs, other_outputs):
+    one, other = ((kind_of(cell), cell.w_ih.shape[0], cell.w_hh.shape[0]) for cell in tree)
+    at = f" at {place}" if place else ""
+    if one != other:
+        if bidirectional:
+            said = " and ".join(f"{kind}({size}, {units})" for kind, size, units in (one, other))
+            msg = (
+                f"{by}: got {said}{at} with bidirectional=True; expected two directions of one "
+                "kind and the same sizes; pass bidirectional=False if they are two layers, or "
+                "convert layer by layer"
+            )
+            raise ValueError(msg)
         return False
-    if inputs == outputs and not nested:
+    _, inputs, outputs = one
+    told = _is_cell(after) and after.w_ih.shape[0] == 2 * outputs  # it reads both directions
+    if inputs == outputs and bidirectional is None and not told:
         msg = (
-            f"{by}: got two cells of the same sizes ({inputs}, {outputs}); expected to know "
-            "whether they are two layers or two directions; pass bidirectional=False or True"
+            f"{by}: got two cells of the same sizes ({inputs}, {outputs}){at}; expected to know "
+            "whether they are two layers or two directions; pass bidirectional=False or True, "
+            "which decides for all such pairs"
         )
         raise ValueError(msg)
     return True
 
 
 def _layers(
-    tree: Any, place: str, *, bidirectional: bool | None, by: str
+    tree: Any, place: str, *, after: Any, bidirectional: bool | None, by: str
 ) -> Iterator[tuple[Any, ...]]:
     if _is_cell(tree):
         yield (tree,)
@@ -101,11 +109,14 @@ def _layers(
                 "convert the recurrent layers alone, as in params[:-1] for all but a readout"
             )
             raise TypeError(msg)
-    elif _is_pair(tree, nested=bool(place), bidirectional=bidirectional, by=by):
+    elif _is_pair(tree, place, after=after, bidirectional=bidirectional, by=by):
         yield tuple(tree)
     else:
         for index, one in enumerate(tree):
-            yield from _layers(one, f"{place}[{index}]", bidirectional=bidirectional, by=by)
+            above = [*jax.tree.leaves(tuple(tree[index + 1 :]), is_leaf=_is_cell), after][0]
+            yield from _layers(
+                one, f"{place}[{index}]", after=above, bidirectional=bidirectional, by=by
+            )
 
 
 def _check_shapes(cell: Params, by: str) -> None:
@@ -134,8 +145,8 @@ def find_cells(
       params: the parameters, or their shapes.
       by: the function the user called, for messages.
       bidirectional: what a tuple of two cells is: a layer's directions, or two layers. If not
-        given, the sizes tell: directions read the same input. Where they do not tell, two cells
-        inside another tuple are directions, and two cells alone are an error.
+        given, the sizes tell: directions read the same input, and the layer above reads both.
+        Where they do not tell, it is an error: stacked cells look like two directions.
       read: from the parameters of a cell to those that the network is to hold.
 
     Returns:
@@ -143,9 +154,10 @@ def find_cells(
 
     Raises:
       TypeError: there are parameters of something else.
-      ValueError: no cell, a tuple of two cells that may be either, or shapes that do not fit.
+      ValueError: no cell, a tuple of two cells that may be either, two directions that differ, or
+        shapes that do not fit.
     """
-    found = list(_layers(params, "", bidirectional=bidirectional, by=by))
+    found = list(_layers(params, "", after=None, bidirectional=bidirectional, by=by))
     if not found:
         msg = f"{by}: got no cell; expected the parameters of a cell, a layer or a stack of layers"
         raise ValueError(msg)

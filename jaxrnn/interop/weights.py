@@ -11,7 +11,7 @@ from jaxrnn.core.checks import unknown_name
 from jaxrnn.core.types import Array, Params
 from jaxrnn.interop.blocks import RESETS, join_params, shapes_only
 from jaxrnn.interop.fitting import Fit, as_arrays, complain, find_fit, is_bias, problems
-from jaxrnn.interop.formats import FORMATS, Format, Parts, flatten
+from jaxrnn.interop.formats import FORMATS, Format, Parts
 from jaxrnn.interop.network import find_cells
 
 __all__ = ["export_weights", "import_weights", "pack_weights"]
@@ -74,6 +74,12 @@ def _shares(parts: Parts, prefix: Any, by: str) -> list[tuple[Parts, str | None]
     """Pairs parts of the network with their prefixes: all of it, or layer by layer."""
     if prefix is None or isinstance(prefix, str):
         return [(parts, prefix)]
+    if not isinstance(prefix, Sequence):
+        msg = (
+            f"{by}: got prefix={prefix!r}; expected a string, or a sequence of strings, one a "
+            "layer; pass what stands before the names, as in prefix='encoder.rnn.'"
+        )
+        raise TypeError(msg)
     layers = parts[0].layers
     if len(prefix) != layers or not all(isinstance(one, str) for one in prefix):
         msg = f"{by}: got prefix={prefix!r}; expected a string, or {layers}, one a layer"
@@ -82,6 +88,15 @@ def _shares(parts: Parts, prefix: Any, by: str) -> list[tuple[Parts, str | None]
         ([part._replace(layer=0, layers=1) for part in parts if part.layer == layer], one)
         for layer, one in enumerate(prefix)
     ]
+
+
+def _check_weights(form: Format, weights: Any) -> None:
+    if not isinstance(weights, Mapping | list | tuple) and not hasattr(weights, "shape"):
+        msg = (
+            f"import_weights: got {type(weights).__name__}; expected weights of {form.library}, "
+            f"and not the object that holds them; pass {form.given}"
+        )
+        raise TypeError(msg)
 
 
 def _with_zeros(fit: Fit, parts: Parts, weights: Mapping[str, Array]) -> dict[str, Array]:
@@ -136,7 +151,8 @@ def import_weights(
       like: the parameters of a cell, a layer, or a stack of (bidirectional) layers, or
         ``jax.eval_shape(net.init, key)``: elman, lstm, projected_lstm, gru, and for linen mgu, for
         ONNX peephole_lstm.
-      prefix: what stands before the names, as in "encoder.rnn."; entries without it are left out.
+      prefix: what stands before the names, as in "encoder.rnn."; entries without it are left out,
+        for Keras also layers with it that are not recurrent, so that a model's name will do.
         A sequence of them, one a layer, where each layer is an object of its own. If not given,
         what all the names begin with.
       reset: "after" or "before": where the source's GRU resets, if its weights do not tell (ONNX,
@@ -149,9 +165,11 @@ def import_weights(
       arrays, or NumPy arrays where JAX would narrow them (float64 without x64).
 
     Raises:
-      TypeError: `like` holds something else than these cells, or an entry is no array of floats.
+      TypeError: `like` holds something else than these cells, `weights` is a module, or an entry
+        is no array of floats.
       ValueError: an unknown source; a cell that the source does not have; entries that are missing,
-        unknown, or of a wrong shape, all of them listed; a GRU that resets elsewhere, or may.
+        unknown, or of a wrong shape, all of them listed; a GRU that resets elsewhere, or may; two
+        cells that may be layers or directions; layers of Keras in another order than their numbers.
 
     Example:
       >>> import jax, jaxrnn, numpy as np
@@ -172,21 +190,20 @@ def import_weights(
     _check_kinds(form, network.parts, by)
     _check_reset(form, network.parts, reset, bias)
     _check_bias(form, network.parts, bias)
-    shares = _shares(network.parts, prefix, by)
-    if prefix is None or not isinstance(weights, Mapping):
-        weights = form.read(weights, network.parts, bias)
-    given = as_arrays(flatten(weights), by=by)
-    fits, said = [], []
-    for parts, start in shares:
-        form.check(parts)
+    _check_weights(form, weights)
+    found, said = [], []
+    for parts, start in _shares(network.parts, prefix, by):
+        form.check(parts, by)
+        given = as_arrays(form.read(weights, parts, bias, start), by=by)
         fit = find_fit(form, parts, given, prefix=start, bias=bias)
-        fits.append(fit)
+        found.append((parts, fit, given))
         said += problems(fit, given, strict=start is None)
     if said:
-        raise complain(form, network.parts, said, given, by=by)
+        given = {name: value for _, _, arrays in found for name, value in arrays.items()}
+        raise complain(form, network.parts, said, given, weights, prefix=prefix, bias=bias, by=by)
     cells = [
         join_params(part.kind, blocks)
-        for fit, (parts, _) in zip(fits, shares, strict=True)
+        for parts, fit, given in found
         for part, blocks in zip(
             parts, fit.layout.unpack(_with_zeros(fit, parts, given), parts), strict=True
         )
@@ -249,7 +266,7 @@ def export_weights(
     _check_kinds(form, network.parts, by)
     found = {}
     for parts, start in _shares(network.parts, prefix, by):
-        form.check(parts)
+        form.check(parts, by)
         packed = form.layouts(parts, variant)[0].pack(parts)
         found |= {start + name: np.array(weight, order="C") for name, weight in packed.items()}
     return form.nest(found) if nested else found

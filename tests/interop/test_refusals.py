@@ -7,7 +7,7 @@ import pytest
 import jaxrnn
 from interop.frameworks import HIDDEN, blank, blanks, drawn
 from jaxrnn.interop import export_weights, import_weights
-from jaxrnn.interop.blocks import GATES
+from jaxrnn.interop.blocks import GATES, RESETS
 from jaxrnn.interop.formats import FORMATS
 
 
@@ -87,7 +87,7 @@ def test_a_reset_that_is_not_told():
 
 def test_nnx_cannot_hold_b_hn():
     params = drawn(blank("gru", 3))
-    with pytest.raises(ValueError, match="got b_hn with entries up to .*; expected zeros"):
+    with pytest.raises(ValueError, match="^export_weights: got b_hn with entries .*; expected"):
         export_weights("nnx", params)
     export_weights("nnx", params._replace(b_hn=np.zeros(HIDDEN)))
 
@@ -103,11 +103,14 @@ def test_layers_that_no_module_holds(form):
     for like in (
         (blank("lstm", 3), blank("lstm", HIDDEN, hidden=5)),
         (blank("lstm", 3), blank("lstm", 7)),
-        (blank("lstm", 3), (blank("lstm", HIDDEN),) * 2),
+        (blank("lstm", 3), (blank("lstm", 5),) * 2),
     ):
-        with pytest.raises(ValueError, match="expected what one module .*; convert the layers"):
+        message = "^export_weights: .*expected what one module .*; convert the layers"
+        with pytest.raises(ValueError, match=message):
             export_weights(form, drawn(like))
         export_weights("keras", drawn(like))
+    with pytest.raises(ValueError, match="^import_weights: .*expected what one module"):
+        import_weights(form, {}, like)
     mixed = (blank("lstm", 3), blank("gru", HIDDEN))
     with pytest.raises(ValueError, match="expected what one module"):
         export_weights("torch", drawn(mixed))
@@ -162,3 +165,52 @@ def test_unknown_names():
         export_weights("nnx", params, variant="LSTM")
     with pytest.raises(ValueError, match="got nested=True; expected False"):
         export_weights("torch", params, nested=True)
+
+
+def test_stacked_cells_inside_a_layer_are_not_taken_for_directions():
+    one, upper = blank("lstm", HIDDEN), blank("lstm", 2 * HIDDEN)
+    cells = jaxrnn.wrappers.stacked(jaxrnn.lstm(4, 4), jaxrnn.lstm(4, 4))
+    net = jaxrnn.stack(jaxrnn.layer(cells), jaxrnn.readout(2))
+    params = drawn(jax.eval_shape(net.init, jax.random.key(0))[:-1])
+    for form in ("torch", "keras"):
+        with pytest.raises(ValueError, match=r"^export_weights: got two .* at \[0\]; .*=False or"):
+            export_weights(form, params)
+        names = export_weights(form, params, bidirectional=False)
+        assert not any("reverse" in name or "backward" in name for name in names)
+    both = drawn(((one, one), (upper, upper)))  # the upper one reads both directions
+    assert "weight_ih_l1_reverse" in export_weights("torch", both)
+
+
+def test_two_directions_are_alike():
+    unlike = [(blank("lstm", 3), blank("lstm", HIDDEN)), (blank("lstm", 3), blank("gru", 3))]
+    for like in unlike:
+        for form in ("keras", "onnx"):
+            with pytest.raises(ValueError, match="got lstm.3, 4. and .*; pass bidirectional=False"):
+                export_weights(form, drawn(like), bidirectional=True)
+
+
+def test_a_remedy_that_fits_what_is_wrong():
+    like = blank("lstm", 3)
+    weights = export_weights("torch", drawn(like), prefix="rnn.") | {"fc.bias": np.zeros(2)}
+    for prefix in (None, "rnn", "encoder."):
+        with pytest.raises(ValueError, match="\npass prefix='rnn.'$"):
+            import_weights("torch", weights, like, prefix=prefix)
+    bare = {name: value for name, value in weights.items() if "bias" not in name}
+    with pytest.raises(ValueError, match="\npass bias=False, because the source has no biases$"):
+        import_weights("torch", bare, like)
+    with pytest.raises(ValueError, match="\npass bias=True, because") as error:
+        import_weights("torch", export_weights("torch", drawn(like)), like, bias=False)
+    assert "did you mean" not in str(error.value)
+    with pytest.raises(TypeError, match="^import_weights: got prefix=5; expected a string"):
+        import_weights("torch", weights, like, prefix=5)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_module_in_place_of_its_weights(form):
+    class Module:
+        pass
+
+    (kind, *_) = set(FORMATS[form].cells) - set(RESETS)
+    with pytest.raises(TypeError, match="^import_weights: got Module; expected .*; pass ") as error:
+        import_weights(form, Module(), blank(kind, 3))
+    assert str(error.value).endswith(FORMATS[form].given)

@@ -274,6 +274,67 @@ def test_keras_numbers_layers_from_anywhere():
     equal(import_weights("keras", named, stacked), params)
 
 
+def renamed(weights, *pairs):
+    found = {}
+    for name, value in weights.items():
+        for old, new in pairs:
+            name = new + name.removeprefix(old) if name.startswith(old) else name
+        found[name] = value
+    return found
+
+
+def test_keras_layers_of_equal_shape_are_not_swapped():
+    like = (blank("lstm", HIDDEN),) * 2
+    params = drawn(like)
+    read = functools.partial(import_weights, "keras", like=like, bidirectional=False)
+    weights = export_weights("keras", params, bidirectional=False)
+    named = renamed(weights, ("lstm/", "enc_2/"), ("lstm_1/", "enc_1/"))
+    equal(read(named), params)  # not Keras' own names
+    turned = renamed(weights, ("lstm/", "m/lstm_9/"), ("lstm_1/", "m/lstm/"))
+    prefix = ["m/lstm_9/", "m/lstm/"]
+    for start in (None, "m/"):
+        with pytest.raises(ValueError, match="^import_weights: got layers in the order") as error:
+            read(turned, prefix=start)
+        assert str(error.value).endswith(f"as in prefix={prefix}")
+    equal(read(turned, prefix=prefix), params)
+    equal(read(renamed(turned, ("m/lstm/", "m/lstm_10/"))), params)
+    with pytest.raises(ValueError, match="missing: 'bidirectional/backward_lstm/lstm_cell/kernel'"):
+        import_weights("keras", weights, like, bidirectional=True)
+
+
+def test_prefixes_of_keras_in_any_session():
+    def model(weights, *pairs):
+        inside = renamed(weights, *pairs)
+        inside |= {"dense_4/kernel": np.zeros((4, 2)), "dense_4/bias": np.zeros(2)}
+        return {"lstm/lstm_cell/kernel": np.zeros(3)} | {
+            f"sequential_2/{name}": value for name, value in inside.items()
+        }
+
+    params = drawn((blank("lstm", 3), blank("lstm", HIDDEN)))
+    weights = export_weights("keras", params)
+    found = model(weights, ("lstm_1/", "lstm_8/"), ("lstm/", "lstm_7/"))
+    equal(import_weights("keras", found, params, prefix="sequential_2/"), params)
+    each = ["sequential_2/lstm_7/", "sequential_2/lstm_8/lstm_cell/"]
+    equal(import_weights("keras", found, params, prefix=each), params)
+    for like in (drawn(blanks("gru")), drawn(blanks("gru")[0]), drawn(blank("gru", 3))):
+        weights = export_weights("keras", like)
+        pairs = [
+            ("bidirectional_1/forward_gru_1", "bidirectional_6/forward_gru_9"),
+            ("bidirectional_1/backward_gru_1", "bidirectional_6/backward_gru_9"),
+            ("bidirectional/forward_gru", "bidirectional_5/forward_gru_8"),
+            ("bidirectional/backward_gru", "bidirectional_5/backward_gru_8"),
+            ("gru/", "gru_8/"),
+        ]
+        found = model(weights, *pairs)
+        equal(import_weights("keras", found, like, prefix="sequential_2/"), like)
+        if type(like) is tuple:
+            starts = ["sequential_2/bidirectional_5/", "sequential_2/bidirectional_6/"]
+            equal(import_weights("keras", found, like, prefix=starts[: len(weights) // 6]), like)
+        del found[next(name for name in found if name.endswith("gru_8/gru_cell/bias"))]
+        with pytest.raises(ValueError, match="missing: 'sequential_2/.*/bias'"):
+            import_weights("keras", found, like, prefix="sequential_2/")
+
+
 def test_one_bias_of_haikus_plain_cell():
     like = blank("elman", 3)
     params = drawn(like)

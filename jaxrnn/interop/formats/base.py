@@ -7,7 +7,7 @@ from jaxrnn.core.types import Array
 from jaxrnn.interop.blocks import Blocks
 from jaxrnn.interop.network import Part
 
-__all__ = ["Format", "Held", "Layout", "Parts", "always", "by_name", "flatten"]
+__all__ = ["Format", "Held", "Layout", "Parts", "always", "by_name", "flatten", "within"]
 
 Parts = Sequence[Part]
 
@@ -108,13 +108,20 @@ def flatten(weights: Any) -> dict[str, Any]:
     return flat
 
 
-def _read(weights: Any, parts: Parts, bias: bool) -> dict[str, Any]:
+def within(weights: Any, prefix: str | None) -> dict[str, Any]:
+    """Returns the flat names that begin with a prefix; all of them if it is None."""
+    return {
+        name: value for name, value in flatten(weights).items() if name.startswith(prefix or "")
+    }
+
+
+def _read(weights: Any, parts: Parts, bias: bool, prefix: str | None) -> dict[str, Any]:
     del parts, bias
-    return flatten(weights)
+    return within(weights, prefix)
 
 
-def _anything(parts: Parts) -> None:
-    del parts
+def _anything(parts: Parts, by: str) -> None:
+    del parts, by
 
 
 def _no_hint(weights: Mapping[str, Array], parts: Parts) -> str:
@@ -134,9 +141,12 @@ class Format(NamedTuple):
       variants: the other names for what is written, the first of them the default.
       tells_reset: whether the weights of a GRU show where it resets: "always", "with bias"
         (through the shape of the bias), or "never".
-      read: ``(weights, parts, bias) -> {name: array}``, for what else than mappings may be given.
-      check: raises ValueError for a network that does not fit into one object of the library.
+      read: ``(weights, parts, bias, prefix) -> {name: array}``: the entries with the prefix, under
+        names of a layout, and what else than mappings may be given.
+      check: ``(parts, by)`` raises ValueError for a network that does not fit into one object
+        of the library.
       hint: ``(weights, parts) -> text`` on what may be behind names and shapes that do not fit.
+      given: what to pass, for messages.
       nest: from names with slashes to the library's nested mapping; None if its names are flat.
     """
 
@@ -146,7 +156,8 @@ class Format(NamedTuple):
     refusals: Mapping[str, str] = {}
     variants: tuple[str, ...] = ()
     tells_reset: str = "always"
-    read: Callable[[Any, Parts, bool], dict[str, Any]] = _read
-    check: Callable[[Parts], None] = _anything
+    read: Callable[[Any, Parts, bool, str | None], dict[str, Any]] = _read
+    check: Callable[[Parts, str], None] = _anything
     hint: Callable[[Mapping[str, Array], Parts], str] = _no_hint
+    given: str = "a mapping by name"
     nest: Callable[[dict[str, Any]], dict[str, Any]] | None = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxrnn.core.types import Array
 from jaxrnn.interop.blocks import Blocks
-from jaxrnn.interop.formats.base import Format, Held, Layout, Parts, always, flatten
+from jaxrnn.interop.formats.base import Format, Held, Layout, Parts, always, within
 from jaxrnn.interop.formats.torch import check_one_module, pack_torch, unpack_torch
 
 __all__ = ["CUDNN", "pack_cudnn"]
@@ -45,9 +45,9 @@ def _unpack(weights: Mapping[str, Array], parts: Parts) -> list[Blocks]:
     return [unpack_torch(part.kind, cell) for part, cell in zip(parts, cells, strict=True)]
 
 
-def _read(weights: Any, parts: Parts, bias: bool) -> dict[str, Any]:
+def _read(weights: Any, parts: Parts, bias: bool, prefix: str | None) -> dict[str, Any]:
     del parts, bias
-    return flatten(weights) if isinstance(weights, Mapping) else {_NAME: weights}
+    return within(weights, prefix) if isinstance(weights, Mapping) else {_NAME: weights}
 
 
 _NONE = "jax.experimental.rnn has an LSTM only, without a projection"
@@ -63,5 +63,6 @@ CUDNN = Format(
         ("elman", "gru", "gru_reset_before", "mgu", "mgu_reset_after", "projected_lstm"), _NONE
     ),
     read=_read,
-    check=lambda parts: check_one_module(parts, "jax.experimental.rnn"),
+    given="the vector that init_lstm_weight makes",
+    check=lambda parts, by: check_one_module(parts, "jax.experimental.rnn", by),
 )

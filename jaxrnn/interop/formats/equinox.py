@@ -49,4 +49,5 @@ EQUINOX = Format(
     }
     | dict.fromkeys(("elman", "mgu", "mgu_reset_after", "projected_lstm"), _NONE),
     nest=nest,
+    given="{k: v for k, v in vars(cell).items() if eqx.is_array(v)}",
 )

@@ -39,9 +39,9 @@ def _without_b_hn(blocks: Blocks) -> None:
     if np.any(np.asarray(blocks.b_hn)):
         largest = np.max(np.abs(np.asarray(blocks.b_hn, np.float64)))
         msg = (
-            f"got b_hn with entries up to {largest:.3g}; expected zeros, because nnx.GRUCell has "
-            "no bias inside the product with the reset gate; export to 'linen', or train with "
-            "b_hn held at 0"
+            f"export_weights: got b_hn with entries up to {largest:.3g}; expected zeros, because "
+            "nnx.GRUCell has no bias inside the product with the reset gate; export to 'linen', "
+            "or train with b_hn held at 0"
         )
         raise ValueError(msg)
 
@@ -157,6 +157,7 @@ LINEN = Format(
         "projected_lstm": "flax has no LSTM with a projection",
     },
     nest=nest,
+    given="the variables that module.init returns",
 )
 NNX = Format(
     "flax.nnx",
@@ -176,4 +177,5 @@ NNX = Format(
     },
     variants=("LSTMCell", "OptimizedLSTMCell"),
     nest=nest,
+    given="nnx.to_pure_dict(nnx.state(module, nnx.Param))",
 )

@@ -114,4 +114,5 @@ HAIKU = Format(
     }
     | dict.fromkeys(("mgu", "mgu_reset_after", "projected_lstm"), _NONE),
     nest=_nest,
+    given="the parameters that hk.transform(f).init returns",
 )

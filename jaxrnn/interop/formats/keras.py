@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxrnn.core.types import Array
 from jaxrnn.interop.blocks import GATES, Blocks, apart, beside, one_bias, two_biases
-from jaxrnn.interop.formats.base import Format, Held, Layout, Parts, by_name, flatten
+from jaxrnn.interop.formats.base import Format, Held, Layout, Parts, by_name, within
 
 __all__ = ["KERAS", "pack_keras"]
 
@@ -65,28 +65,46 @@ def _paths(parts: Parts) -> dict[tuple[int, int], str]:
 def _layouts(parts: Parts, variant: str | None) -> list[Layout]:
     del variant
     paths = _paths(parts)
-    full = by_name(pack_keras, _unpack, lambda part: paths[part.layer, part.direction])
-    return [full, by_name(pack_keras, _unpack)] if len(parts) == 1 else [full]
+
+    def full(part):
+        return paths[part.layer, part.direction]
+
+    def within_layer(part):
+        return full(part).partition("/")[2]
+
+    found = [full] if parts[0].layers > 1 else [full, within_layer]
+    found = [*found, None] if len(parts) == 1 else found
+    return [by_name(pack_keras, _unpack, path) for path in found]
 
 
 def _from_list(weights: Any, parts: Parts, bias: bool) -> dict[str, Any]:
     names = [name for name in _layouts(parts, None)[0].pack(parts) if bias or "bias" not in name]
     if len(weights) != len(names):
         msg = (
-            f"got a list of {len(weights)} arrays; expected {len(names)}, as get_weights() returns "
-            f"them: {', '.join(names)}; pass the weights of the recurrent layers alone"
+            f"import_weights: got a list of {len(weights)} arrays; expected {len(names)}, "
+            f"as get_weights() returns them: {', '.join(names)}; pass the weights of the "
+            "recurrent layers alone"
             + (", or bias=False for layers with use_bias=False" if bias else "")
         )
         raise ValueError(msg)
     return dict(zip(names, weights, strict=True))
 
 
-def _layer_order(owners: list[str]) -> list[str]:
-    """Orders layers by Keras' counter, if that is all their names differ in; else as they come."""
-    matches = [re.fullmatch(r"(.*?)(?:_(\d+))?", owner) for owner in owners]
-    if len({match[1] for match in matches}) > 1:
-        return owners
-    return sorted(owners, key=lambda owner: int(matches[owners.index(owner)][2] or 0))
+_OWN = re.compile(r"(bidirectional|simple_rnn|lstm|gru|rnn)(?:_(\d+))?")
+
+
+def _by_number(owners: list[str]) -> list[str]:
+    """Orders layers of one class by Keras' counter where it named them; others as they come."""
+    classes: dict[str, list[tuple[int, str]]] = {}
+    for owner in owners:
+        match = _OWN.fullmatch(owner.rpartition("/")[2])
+        if match:
+            classes.setdefault(match[1], []).append((int(match[2] or 0), owner))
+    turn = {}
+    for named in classes.values():
+        came = [owner for _, owner in named]
+        turn |= dict(zip(came, (owner for _, owner in sorted(named)), strict=True))
+    return [turn.get(owner, owner) for owner in owners]
 
 
 def _place(cell: str) -> tuple[str, bool]:
@@ -95,23 +113,71 @@ def _place(cell: str) -> tuple[str, bool]:
     for depth, step in enumerate(steps):
         if step.startswith(("forward_", "backward_")):
             return "/".join(steps[:depth]), step.startswith("backward_")
-    return cell.removesuffix(f"/{steps[-1]}") if steps[-1].endswith("_cell") else cell, False
+    return "/".join(steps[:-1] if steps[-1].endswith("_cell") else steps), False
 
 
-def _read(weights: Any, parts: Parts, bias: bool) -> dict[str, Any]:
-    """Reads a list, or a mapping whose layers Keras may have numbered from anywhere."""
+def _ordered(flat: Mapping[str, Any], cells: list[str], parts: Parts, start: str) -> list[str]:
+    """Puts cells in the network's order: the mapping's, which is the model's own.
+
+    A mapping may have been sorted on its way, so Keras' numbers must not say something else.
+    """
+    places = {cell: _place(cell) for cell in cells}
+    came = list(dict.fromkeys(owner for owner, _ in places.values()))
+    shapes = [
+        {name: value.shape for name, value in pack_keras(part.kind, part.blocks).items()}
+        for part in parts
+    ]
+
+    def sort(owners):
+        return sorted(cells, key=lambda cell: (owners.index(places[cell][0]), places[cell][1]))
+
+    def fits(ordered):
+        return all(
+            getattr(flat[f"{cell}/{name}"], "shape", None) == shape[name]
+            for cell, shape in zip(ordered, shapes, strict=True)
+            for name in shape
+            if f"{cell}/{name}" in flat
+        )
+
+    first, second = sort(came), sort(_by_number(came))
+    if first == second or not fits(second):
+        return first
+    if fits(first):
+        each = [f"{start}{owner}/" for owner in came]
+        msg = (
+            f"import_weights: got layers in the order {came}, which Keras numbered in another; "
+            "expected one order, because their shapes fit in both; pass one prefix a layer, the "
+            f"lowest first, as in prefix={each}"
+        )
+        raise ValueError(msg)
+    return second
+
+
+def _read(weights: Any, parts: Parts, bias: bool, prefix: str | None) -> dict[str, Any]:
+    """Reads a list, or a mapping whose layers Keras may have numbered from anywhere.
+
+    A prefix is often a model's, so that layers without a recurrent kernel are left out.
+    """
     if isinstance(weights, list | tuple):
         return _from_list(weights, parts, bias)
-    flat = flatten(weights)
-    cells: dict[str, None] = dict.fromkeys(name.rpartition("/")[0] for name in flat)
-    if len(cells) != len(parts) or len(parts) == 1:
-        return flat
-    places = {cell: _place(cell) for cell in cells}
-    owners = _layer_order(list(dict.fromkeys(owner for owner, _ in places.values())))
-    ordered = sorted(cells, key=lambda cell: (owners.index(places[cell][0]), places[cell][1]))
-    renamed = dict(zip(ordered, _paths(parts).values(), strict=True))
+    start = prefix or ""
+    flat = {name.removeprefix(start): value for name, value in within(weights, start).items()}
+    cells = list(dict.fromkeys(name.rpartition("/")[0] for name in flat))
+    if prefix is not None:
+        recurrent = [cell for cell in cells if f"{cell}/recurrent_kernel".lstrip("/") in flat]
+        cells = recurrent or cells
+        flat = {name: value for name, value in flat.items() if name.rpartition("/")[0] in cells}
+    places = [_place(cell) for cell in cells]
+    owners = list(dict.fromkeys(owner for owner, _ in places))
+    found = sorted((owners.index(owner), int(backward)) for owner, backward in places)
+    if "" in cells or found != [(part.layer, part.direction) for part in parts]:
+        return {start + name: value for name, value in flat.items()}
+    paths = list(_paths(parts).values())
+    if owners == [""]:  # the prefix ends with the layer
+        paths = [path.partition("/")[2] for path in paths]
+    renamed = dict(zip(_ordered(flat, cells, parts, start), paths, strict=True))
     return {
-        renamed[cell] + inner: flat[name]
+        start + renamed[cell] + inner: flat[name]
         for name in flat
         for cell, _, inner in [name.rpartition("/")]
     }
@@ -153,4 +219,5 @@ KERAS = Format(
     tells_reset="with bias",
     read=_read,
     hint=_hint,
+    given="{w.path: w for w in model.weights} or layer.get_weights()",
 )

@@ -84,4 +84,5 @@ ONNX = Format(
     always(Layout(_pack, _unpack)),
     refusals=dict.fromkeys(("mgu", "mgu_reset_after", "projected_lstm"), _NONE),
     tells_reset="never",
+    given="W, R and B of the operator as NumPy arrays by these names",
 )

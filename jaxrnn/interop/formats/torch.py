@@ -34,7 +34,7 @@ def unpack_torch(kind: str, weights: dict[str, Array]) -> Blocks:
     return Blocks(w, u, b, b_hn, w_hr)
 
 
-def check_one_module(parts: Parts, library: str) -> None:
+def check_one_module(parts: Parts, library: str, by: str) -> None:
     """Raises ValueError where the layers do not fit into one module of a library.
 
     Such a module has one kind of cell, one hidden size, as many directions in every layer, and
@@ -47,9 +47,9 @@ def check_one_module(parts: Parts, library: str) -> None:
         alike = (part.kind, part.directions, *sizes(part))
         if alike != (first.kind, first.directions, inputs, hidden, outputs):
             msg = (
-                f"got {describe(parts)}; expected what one module of {library} can hold: layers of "
-                "one kind and size, each of which reads the one below; convert the layers one by "
-                "one, as in params[0]"
+                f"{by}: got {describe(parts)}; expected what one module of {library} can hold: "
+                "layers of one kind and size, each of which reads the one below; convert the "
+                "layers one by one, as in params[0]"
             )
             raise ValueError(msg)
 
@@ -89,6 +89,7 @@ TORCH = Format(
         "mgu": _MGU,
         "mgu_reset_after": _MGU,
     },
-    check=lambda parts: check_one_module(parts, "torch"),
+    check=lambda parts, by: check_one_module(parts, "torch", by),
     hint=_hint,
+    given="module.state_dict()",
 )
