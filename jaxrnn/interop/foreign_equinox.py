@@ -29,6 +29,17 @@ def _zeros(cell: Any, number: int) -> InitialStateFn:
     return initial_state
 
 
+def _check_features(x: Any, size: int) -> None:
+    """Raises ValueError unless an input has as many features as the module reads."""
+    if x.shape[-1:] != (size,):
+        msg = (
+            f"from_equinox: got an input of shape {x.shape}; expected {size} features on the last "
+            "axis, the module's input_size; make the module with the data's input size, or check "
+            "the order of the axes"
+        )
+        raise ValueError(msg)
+
+
 def from_equinox(
     cell: Any,
     *,
@@ -55,6 +66,7 @@ def from_equinox(
     Raises:
       ImportError: equinox is not installed.
       TypeError: `cell` is something else, or a module of your own without `initial_state`.
+      ValueError: an input has another size than the LSTMCell or GRUCell reads (seen when it runs).
 
     Example:
       >>> import equinox as eqx
@@ -84,6 +96,8 @@ def from_equinox(
 
     def step(params, state, x):
         module = eqx.combine(params, rest)
+        if type(cell) in (eqx.nn.LSTMCell, eqx.nn.GRUCell):  # another class may embed its inputs
+            _check_features(x, cell.input_size)
 
         def one(state, x):
             new = module(x, state)

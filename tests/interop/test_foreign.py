@@ -516,6 +516,9 @@ def test_parameters_that_do_not_fit_are_named():
         interop.from_flax(linen.RNN(linen.LSTMCell(H)), variables)
     with pytest.raises(TypeError, match=r"got input_shape=3 \(int\); expected a tuple"):
         interop.from_flax(linen.LSTMCell(H), variables, input_shape=3)
+    cell, params = of_equinox(weights("lstm"))
+    with pytest.raises(ValueError, match=r"shape \(2, 5\); expected 3 features .*input_size; make"):
+        jaxrnn.unroll(cell, params, jnp.ones((T, 2, 5)))
     inner = {
         "net/linear": {"w": jnp.ones((H, 2)), "b": jnp.zeros(2)},
         "net/~/lstm/linear": {"w": jnp.ones((F + H, 4 * H)), "b": jnp.zeros(4 * H)},
