@@ -221,6 +221,68 @@ def test_the_names_of_torch(options):
     import_weights("torch", one.state_dict(), frameworks.blank("gru", frameworks.INPUT))
 
 
+def test_bfloat16_of_torch():
+    torch = pytest.importorskip("torch")
+    module = torch.nn.LSTM(frameworks.INPUT, frameworks.HIDDEN).bfloat16()
+    like = frameworks.blank("lstm", frameworks.INPUT)
+    params = import_weights("torch", dict(module.named_parameters()), like)
+    weights = {name: value.float().numpy() for name, value in module.state_dict().items()}
+    expected = import_weights("torch", weights, like)
+    assert {leaf.dtype for leaf in params} == {jnp.dtype(jnp.bfloat16)}
+    np.testing.assert_array_equal(params.w_ih.astype(jnp.float32), expected.w_ih)
+    np.testing.assert_array_equal(params.w_hh.astype(jnp.float32), expected.w_hh)
+
+
+def test_modules_of_torch_nnx_and_equinox_are_refused():
+    sizes = frameworks.INPUT, frameworks.HIDDEN
+    like = frameworks.blank("lstm", frameworks.INPUT)
+    module = pytest.importorskip("torch").nn.LSTM(*sizes)
+    with pytest.raises(TypeError, match=r"got LSTM; .* pass module.state_dict\(\)"):
+        import_weights("torch", module, like)
+    nnx = pytest.importorskip("flax.nnx")
+    module = nnx.LSTMCell(*sizes, rngs=nnx.Rngs(0))
+    with pytest.raises(TypeError, match=r"got LSTMCell; .*nnx.state\(module, nnx.Param\)"):
+        import_weights("nnx", module, like)
+    import_weights("nnx", nnx.to_pure_dict(nnx.state(module, nnx.Param)), like)
+    eqx = pytest.importorskip("equinox")
+    module = eqx.nn.LSTMCell(*sizes, key=jax.random.key(0))
+    with pytest.raises(TypeError, match=r"got LSTMCell; .*vars\(cell\)"):
+        import_weights("equinox", module, like)
+    arrays = {name: leaf for name, leaf in vars(module).items() if eqx.is_array(leaf)}
+    import_weights("equinox", arrays, like)
+
+
+def test_models_of_keras_in_any_session():
+    """Layers of equal shapes, made in another order than they run, among others."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    keras = pytest.importorskip("keras")
+    size = frameworks.HIDDEN
+    options = {"return_sequences": True}
+    top, low = (keras.layers.LSTM(size, **options) for _ in range(2))
+    model = keras.Sequential([keras.Input((5, size)), low, top, keras.layers.Dense(2)])
+    found = {w.path: w for w in model.weights}
+    like = (frameworks.blank("lstm", size),) * 2
+    with pytest.raises(ValueError, match="one prefix a layer"):
+        import_weights("keras", found, like, bidirectional=False, prefix=f"{model.name}/")
+    prefix = [f"{model.name}/{layer.name}/" for layer in (low, top)]
+    for params in (
+        import_weights("keras", found, like, bidirectional=False, prefix=prefix),
+        import_weights("keras", model.get_weights()[:6], like, bidirectional=False),
+    ):
+        np.testing.assert_array_equal(params[0].w_ih, np.asarray(low.get_weights()[0]))
+        np.testing.assert_array_equal(params[1].w_hh, np.asarray(top.get_weights()[1]))
+    both = [keras.layers.Bidirectional(keras.layers.LSTM(size, **options)) for _ in range(2)]
+    model = keras.Sequential([keras.Input((5, frameworks.INPUT)), *both, keras.layers.Dense(2)])
+    found = {w.path: w for w in model.weights}
+    like, start = frameworks.blanks("lstm"), f"{model.name}/"
+    with pytest.raises(ValueError, match=f"pass prefix='{start}'"):
+        import_weights("keras", found, like)
+    whole = import_weights("keras", found, like, prefix=start)
+    each = import_weights("keras", found, like, prefix=[f"{start}{one.name}/" for one in both])
+    jax.tree.map(np.testing.assert_array_equal, whole, each)
+    np.testing.assert_array_equal(whole[1][1].w_ih, np.asarray(both[1].get_weights()[3]))
+
+
 def test_the_names_of_equinox():
     eqx = pytest.importorskip("equinox")
     cell = eqx.nn.GRUCell(frameworks.INPUT, frameworks.HIDDEN, key=jax.random.key(0))
