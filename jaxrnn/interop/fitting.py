@@ -119,7 +119,7 @@ def problems(fit: Fit, weights: Mapping[str, Array], *, strict: bool) -> list[st
     for name in missing:
         said.append(f"missing: {name!r} {expected[name]}")
     for name in unknown:
-        near = difflib.get_close_matches(name, missing or list(expected), n=1, cutoff=0.6)
+        near = difflib.get_close_matches(name, missing, n=1, cutoff=0.6)
         if is_bias(name.removeprefix(fit.prefix)) and not any(map(is_bias, expected)):
             near = []  # it is known, but bias=False
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -184,7 +184,10 @@ def complain(
     hint = form.hint(given, parts)
     if not hint and isinstance(weights, Mapping) and (prefix is None or isinstance(prefix, str)):
         hint = _remedy(form, parts, flatten(weights), prefix, bias)
-    hint = hint or "make `like` with the kind, sizes, layers and directions of the source"
+    if not hint:
+        hint = "make `like` with the kind, sizes, layers and directions of the source"
+        if all(line.startswith("unknown") for line in said):
+            hint = f"pass the entries of these layers alone, or {hint}"
     lines = "\n  ".join(said)
     msg = (
         f"{by}: got weights that do not fit; expected those of {form.library} for "

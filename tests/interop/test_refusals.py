@@ -201,6 +201,13 @@ def test_a_remedy_that_fits_what_is_wrong():
     with pytest.raises(ValueError, match="\npass bias=True, because") as error:
         import_weights("torch", export_weights("torch", drawn(like)), like, bias=False)
     assert "did you mean" not in str(error.value)
+    more = export_weights("linen", drawn(like), prefix="net/cell/") | {"net/out/bias": np.zeros(2)}
+    with pytest.raises(ValueError, match="\npass prefix='net/cell/'$"):
+        import_weights("linen", more, like)
+    two = (like, blank("lstm", HIDDEN))
+    more = export_weights("haiku", drawn(two), prefix="net/") | {"net/linear/b": np.zeros(2)}
+    with pytest.raises(ValueError, match="net/linear/b' .2,.\npass the entries of these layers al"):
+        import_weights("haiku", more, two, prefix="net/")
     with pytest.raises(TypeError, match="^import_weights: got prefix=5; expected a string"):
         import_weights("torch", weights, like, prefix=5)
 
