@@ -326,9 +326,7 @@ def script(path):
     return pytest.param(path, marks=mark, id=path.stem)
 
 
-@pytest.mark.parametrize(
-    "path", [script(path) for path in FILES if not path.stem.startswith(LONG)]
-)
+@pytest.mark.parametrize("path", [script(path) for path in FILES if not path.stem.startswith(LONG)])
 def test_an_example_runs_as_a_script(path, tmp_path):
     options = ["--out", str(tmp_path / "out")] if path.stem in WITH_PICTURE else []
     done = subprocess.run(
