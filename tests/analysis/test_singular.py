@@ -62,7 +62,7 @@ def test_sweeps(dtype, name):
     assert np.all(found.reliable)
 
 
-@every_dtype
+@pytest.mark.parametrize("dtype", first_of(["float64", "float32"]))
 def test_the_vectors(dtype):
     """Both sides against mpmath's; what rounding mixes are vectors of values close together."""
     for name in CASES:
@@ -98,7 +98,7 @@ def test_qr_exponents_are_no_singular_values():
 
 
 @pytest.mark.parametrize("method", ["dense", pytest.param("parallel", marks=pytest.mark.slow)])
-@every_dtype
+@pytest.mark.parametrize("dtype", first_of(["float64", "float32"]))
 def test_other_methods(method, dtype):
     """Where a method says reliable it is; what it cannot hold, it says."""
     reliable, wrong = 0, 0
