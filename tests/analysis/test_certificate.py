@@ -26,6 +26,7 @@ def _in_full_precision():
         yield
 
 
+@pytest.mark.slow
 def test_the_prediction_is_what_is_observed():
     xs = jax.random.normal(jax.random.key(2), (STEPS, 2))
     run = jax.jit(

@@ -153,6 +153,7 @@ def test_probes_are_unbiased(x64):
     assert squares.std(axis=0).min() > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", first_of([2, 5]))
 def test_products_of_gaussian_matrices(size):
     """Newman 1986: the growth of a vector is a sum of T independent halves of log chi^2_n.

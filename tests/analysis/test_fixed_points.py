@@ -114,6 +114,7 @@ def test_two_units():
     np.testing.assert_array_equal(found.states, found.points)
 
 
+@pytest.mark.slow
 def test_three_units(x64):
     """D8, n = 3: the outer points are unstable by 0.6 %; eigenvectors of both kinds."""
     w = in_corner(ground_truth(3))

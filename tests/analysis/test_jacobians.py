@@ -92,6 +92,7 @@ def everything(cell, params, xs, state=None, mask=None, resets=None):
     return tuple(f(cell, params, xs, state, mask=mask, resets=resets) for f in MEASURES)
 
 
+@pytest.mark.slow
 def test_a_batch_is_its_sequences(x64):
     batch = (2, 2)
     cell, params, xs, state = problem("elman", *batch)

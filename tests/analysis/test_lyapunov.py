@@ -148,6 +148,7 @@ def _close(pair, rounding):
     return bool(a == b or abs(a - b) <= rounding * abs(a))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", first_of(["lstm", "gru", "gru_reset_before"]))
 def test_log_determinants_and_adjoints(name, x64):
     sums, products = jax.jit(lambda *args: _identities(_perturbed(name)[0], *args))(

@@ -37,6 +37,7 @@ def by_injection(loss, cell, params, xs, state):
     return jax.jit(jax.grad(run))(jnp.zeros((len(xs), flat.size)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lstm", pytest.param("gru", marks=pytest.mark.slow)])
 def test_every_time_agrees_with_an_injected_perturbation(x64, name):
     cell = jaxrnn.CELLS[name].make(2, 3)

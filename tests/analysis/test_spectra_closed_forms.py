@@ -229,6 +229,7 @@ def divergences(w, delta, start, num_steps):
     return np.array(exact), np.array(first)
 
 
+@pytest.mark.slow
 def test_divergence_of_rate_networks(x64):
     """A17: the mean exponent of Euler's map, and -1 per unit of time as its step shrinks."""
     num_steps, start = 60, np.random.default_rng(5).normal(size=UNITS)

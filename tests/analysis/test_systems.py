@@ -61,6 +61,7 @@ def run(step, start, num_steps, **options):
     return lyapunov(system(step, len(start)), (), blank(num_steps), start, **options)
 
 
+@pytest.mark.slow
 def test_henon(x64):
     found = run(henon, [0.1, 0.1], 100_000, warmup=1000)
     np.testing.assert_allclose(found.exponents, [0.41922, -1.62319], rtol=0, atol=3e-3)

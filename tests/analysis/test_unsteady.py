@@ -53,6 +53,7 @@ STEEP = (np.diag(np.exp(RATES)) + 0.01 * np.triu(np.ones((3, 3)), 1)).astype(np.
 PADDED = np.arange(300) >= 100
 
 
+@pytest.mark.slow
 def test_padding_at_the_beginning_is_no_evidence():
     found = analysis.lyapunov_spectrum(LINEAR, STEEP, blank(300), np.zeros(3, "f"), mask=PADDED)
     want = RATES * 200 / 300

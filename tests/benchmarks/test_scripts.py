@@ -118,6 +118,7 @@ def test_cases_by_name(monkeypatch):
     assert list(found) == ["long", "small", "ptb_layer", "tiny_long"]
 
 
+@pytest.mark.slow
 def test_as_a_program():
     done = subprocess.run(
         [sys.executable, str(FOLDER / "accelerator.py"), "--quick"],

@@ -25,6 +25,7 @@ def test_at_first_every_weight_is_scaled_by_a_tenth(key):
         np.testing.assert_allclose(after.c, c, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_embeddings_follow_the_input_within_the_step(key):
     """As in the authors' code and the paper's text; by its equation 11 they are a step late."""
     cell = hyper_lstm(3, 5)

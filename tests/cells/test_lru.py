@@ -38,6 +38,7 @@ def test_gamma_keeps_the_variance_of_the_input(key):
     assert np.mean(ratio) == pytest.approx(1, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_state_is_a_sum_over_the_past(key, x64):
     cell = lru(2, 3, output_size=5)
     params, xs = cell.init(key), np.asarray(jax.random.normal(key, (8, 2)))

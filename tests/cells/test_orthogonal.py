@@ -23,6 +23,7 @@ def matrix_of(cell, params):
     return np.asarray(cell.parts.prepare(params)[0], np.float64)
 
 
+@pytest.mark.slow
 @every_factory
 def test_a_hundred_updates_leave_it_orthogonal(make, key):
     cell, optimiser = make(INPUT, HIDDEN), optax.adam(1e-2)

@@ -208,6 +208,7 @@ def test_sequences_of_different_lengths(capsys):
     assert state_error < 1e-6
 
 
+@pytest.mark.slow
 def test_sequences_of_different_lengths_notices_a_difference(monkeypatch):
     module = load("05_sequences_of_different_lengths")
     pad = module.pad

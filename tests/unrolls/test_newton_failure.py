@@ -56,6 +56,7 @@ def test_a_chaotic_network_is_run_step_by_step(steps):
     np.testing.assert_allclose(again, info.states[1:], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_sequence_may_fail_and_the_others_not(x64):
     cell, params, xs = chaotic(batch=(2,), steps=50)
     xs = xs.at[:, 0].multiply(100.0)  # driven so hard that the network forgets

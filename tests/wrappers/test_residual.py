@@ -39,6 +39,7 @@ def test_it_adds_the_input_and_keeps_the_structure(make, key):
     np.testing.assert_allclose(ys, zs + xs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_gated_cell_keeps_the_fast_path(key, x64):
     cell = residual(jaxrnn.gru(3, 3))
     params, xs = cell.init(key), jax.random.normal(key, (5, 2, 3))

@@ -77,6 +77,7 @@ def test_structure(name):
     assert type(make(name).parts) is (kind if kept else jaxrnn.Separable)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "storage"),
     [("lstm", "gates"), pytest.param("gru", "outputs", marks=pytest.mark.slow)],
