@@ -18,7 +18,15 @@ from jaxrnn.core.trees import num_parameters
 from jaxrnn.tasks import Batch, Task
 from jaxrnn.train import Metrics
 
-__all__ = ["CellReport", "Curve", "GradientReport", "Rate", "measure_cells", "rate_of"]
+__all__ = [
+    "CellReport",
+    "Curve",
+    "GradientReport",
+    "Rate",
+    "measure_cells",
+    "measure_runs",
+    "rate_of",
+]
 
 
 class Rate(NamedTuple):
@@ -150,6 +158,34 @@ def _report(measured) -> GradientReport:
     )
 
 
+def _before_and_after(
+    networks: Mapping[str, Network],
+    task: Task,
+    num_sequences: int,
+    train: Callable[[str, Network], tuple[Any, Metrics]],
+) -> Iterator[CellReport]:
+    """Measures networks as they are and as `train` returns them, with its metrics."""
+    # The program runs twice and takes longer to compile than to run: LLVM need not polish it.
+    options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+
+    def prepare(network: Network):
+        measure = jax.jit(lambda params, batch: _measure(network, task, params, batch))
+        return measure.lower(network.params, network.probe(num_sequences)).compile(options)
+
+    # Compiling takes longer than measuring; a second core does it while the first one trains.
+    pool = ThreadPoolExecutor(1)
+    try:
+        waiting = {name: pool.submit(prepare, network) for name, network in networks.items()}
+        for name, network in networks.items():
+            trained, metrics = train(name, network)
+            measure, probe = waiting.pop(name).result(), network.probe(num_sequences)
+            before = _report(measure(network.params, probe))
+            after = _report(measure(trained, probe))
+            yield CellReport(name, num_parameters(network.params), metrics, before, after)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def measure_cells(
     makes: Mapping[str, Callable[[int, int], Cell]],
     task: Task,
@@ -179,32 +215,48 @@ def measure_cells(
     Yields:
       A report for each cell.
     """
-    networks = {
+
+    def train(name, network):
+        result = network.train(
+            steps=steps,
+            learning_rate=learning_rate,
+            clip_norm=clip_norm,
+            on_chunk=None if on_chunk is None else partial(on_chunk, name),
+        )
+        return result.state.params, result.metrics
+
+    networks = _networks(makes, task, hidden_size, seed)
+    yield from _before_and_after(networks, task, num_sequences, train)
+
+
+def measure_runs(
+    makes: Mapping[str, Callable[[int, int], Cell]],
+    task: Task,
+    runs: Mapping[str, tuple[Any, Metrics]],
+    *,
+    hidden_size: int,
+    seed: int,
+    num_sequences: int,
+) -> Iterator[CellReport]:
+    """Measures networks that were trained elsewhere, before and after.
+
+    Args:
+      makes: by name, ``(input_size, hidden_size) -> Cell``.
+      task: the task.
+      runs: by name, the parameters of cell and readout after training, and the metrics.
+      hidden_size: H.
+      seed: that they were made with.
+      num_sequences: how many sequences are measured.
+
+    Yields:
+      A report for each cell.
+    """
+    networks = _networks(makes, task, hidden_size, seed)
+    yield from _before_and_after(networks, task, num_sequences, lambda name, _: runs[name])
+
+
+def _networks(makes, task: Task, hidden_size: int, seed: int) -> dict[str, Network]:
+    return {
         name: make_network(make, task, hidden_size=hidden_size, seed=seed)
         for name, make in makes.items()
     }
-
-    # The program runs twice and takes longer to compile than to run: LLVM need not polish it.
-    options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-
-    def prepare(network: Network):
-        measure = jax.jit(lambda params, batch: _measure(network, task, params, batch))
-        return measure.lower(network.params, network.probe(num_sequences)).compile(options)
-
-    # Compiling takes longer than measuring; a second core does it while the first one trains.
-    pool = ThreadPoolExecutor(1)
-    try:
-        waiting = {name: pool.submit(prepare, network) for name, network in networks.items()}
-        for name, network in networks.items():
-            result = network.train(
-                steps=steps,
-                learning_rate=learning_rate,
-                clip_norm=clip_norm,
-                on_chunk=None if on_chunk is None else partial(on_chunk, name),
-            )
-            measure, probe = waiting.pop(name).result(), network.probe(num_sequences)
-            before = _report(measure(network.params, probe))
-            after = _report(measure(result.state.params, probe))
-            yield CellReport(name, num_parameters(network.params), result.metrics, before, after)
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -90,14 +90,14 @@ def _compare(reports: Sequence[CellReport], colors, part: str, label: str):
 
 
 def draw_pictures(
-    reports: Sequence[CellReport], *, baseline: float, clip_norm: float, loss_label: str
+    reports: Sequence[CellReport], *, baseline: float, clip_norm: float | None, loss_label: str
 ) -> dict[str, bytes]:
     """Draws the report's pictures.
 
     Args:
       reports: one a cell.
       baseline: the loss of a predictor without memory.
-      clip_norm: the clipping threshold.
+      clip_norm: the clipping threshold; None without one.
       loss_label: what the loss is, with its unit.
 
     Returns:

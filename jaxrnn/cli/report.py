@@ -3,12 +3,12 @@
 import argparse
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 
-from jaxrnn.cells import CELLS
+from jaxrnn.cells import CELLS, CellEntry
 from jaxrnn.cli.choices import (
     LIMITS,
     add_number_arguments,
@@ -18,9 +18,11 @@ from jaxrnn.cli.choices import (
     choose_cells,
     choose_task,
 )
-from jaxrnn.cli.measure import CellReport, measure_cells
+from jaxrnn.cli.errors import CommandError
+from jaxrnn.cli.measure import CellReport, measure_cells, measure_runs
 from jaxrnn.cli.output import output_directory, write_files
 from jaxrnn.cli.results import make_json, table_rows, verdict, versions
+from jaxrnn.cli.runs import read_runs
 from jaxrnn.cli.terminal import format_table, progress
 from jaxrnn.tasks import Task
 
@@ -32,23 +34,46 @@ _BATCH_SIZE = 32
 _MEASURED = 8
 
 
+_NUMBERS = {
+    "hidden": (64, "hidden size"),
+    "length": (100, "steps of a sequence (copy: of its delay)"),
+    "steps": (300, "training steps"),
+    "seed": (0, "of everything random"),
+}
+_CELLS = "elman,lstm,gru"
+
+
+class _Plan(NamedTuple):
+    """What is reported on.
+
+    Attributes:
+      task: the task.
+      settings: of the training, as the page and the JSON file name them.
+      measure: from what moves the progress bar to the reports.
+      total: the bar's steps.
+    """
+
+    task: Task
+    settings: dict[str, Any]
+    measure: Callable[[Callable[..., None]], list[CellReport]]
+    total: int
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     add_task_arguments(parser)
     parser.add_argument(
         "--cells",
-        default="elman,lstm,gru",
+        default=_CELLS,
         metavar="A,B,...",
         help=f"of {', '.join(CELLS)} (default: %(default)s)",
     )
-    add_number_arguments(
-        parser,
-        {
-            "hidden": (64, "hidden size"),
-            "length": (100, "steps of a sequence (copy: of its delay)"),
-            "steps": (300, "training steps"),
-            "seed": (0, "of everything random"),
-        },
+    add_number_arguments(parser, _NUMBERS)
+    parser.add_argument(
+        "--runs",
+        metavar="DIR,...",
+        help="report on networks of one layer that `jaxrnn train` saved in these directories, in "
+        "place of training some; all but --data and --out comes from them",
     )
     parser.add_argument(
         "--out",
@@ -58,17 +83,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _measure_all(arguments, cells, task: Task, advance: Callable[..., None]) -> list[CellReport]:
+def _settings(task: Task, cells: Mapping[str, CellEntry], **training: Any) -> dict[str, Any]:
+    return {"task": task.name, "cells": list(cells), **training, "optimizer": "adam"}
+
+
+def _plan_training(arguments: argparse.Namespace) -> _Plan:
+    """Reads what to train and to measure from the command's options."""
+    check_numbers(arguments, LIMITS)
+    cells = choose_cells(arguments.cells)
+    task = choose_task(
+        arguments.task,
+        arguments.data,
+        length=arguments.length,
+        batch_size=_BATCH_SIZE,
+        columns=arguments.columns,
+    )
+    settings = _settings(
+        task,
+        cells,
+        **{name: getattr(arguments, name) for name in _NUMBERS},
+        batch_size=_BATCH_SIZE,
+        measured_sequences=_MEASURED,
+        learning_rate=_LEARNING_RATE,
+        clip_norm=_CLIP_NORM,
+    )
     done = dict.fromkeys(cells, 0)
 
-    def on_chunk(name, steps, metrics):
-        label = f"{name}, measuring" if steps == arguments.steps else name
-        advance(label, steps - done[name], float(metrics.loss[-1]))
-        done[name] = steps
+    def measure(advance):
+        def on_chunk(name, steps, metrics):
+            label = f"{name}, measuring" if steps == arguments.steps else name
+            advance(label, steps - done[name], float(metrics.loss[-1]))
+            done[name] = steps
 
-    advance(f"{next(iter(cells))}, compiling", 0)
-    return list(
-        measure_cells(
+        advance(f"{next(iter(cells))}, compiling", 0)
+        reports = measure_cells(
             {name: entry.make for name, entry in cells.items()},
             task,
             hidden_size=arguments.hidden,
@@ -79,49 +127,78 @@ def _measure_all(arguments, cells, task: Task, advance: Callable[..., None]) -> 
             num_sequences=_MEASURED,
             on_chunk=on_chunk,
         )
+        return list(reports)
+
+    return _Plan(task, settings, measure, arguments.steps * len(cells))
+
+
+def _plan_runs(arguments: argparse.Namespace) -> _Plan:
+    """Reads what was trained, and is to be measured, from runs of `jaxrnn train`."""
+    defaults = {"cells": _CELLS, "task": None, "columns": None}
+    defaults |= {name: default for name, (default, _) in _NUMBERS.items()}
+    for name, default in defaults.items():
+        if getattr(arguments, name) != default:
+            msg = (
+                f"got --{name} {getattr(arguments, name)} with --runs; expected it to come from "
+                f"the runs; leave --{name} out"
+            )
+            raise CommandError(msg)
+    task, chosen, runs = read_runs(arguments.runs, arguments.data)
+    cells = choose_cells(",".join(runs))
+    taken = [len(run.metrics.loss) for run in runs.values()]
+    settings = _settings(
+        task,
+        cells,
+        hidden=chosen["hidden"],
+        length=chosen["length"],
+        steps=taken[0] if len(set(taken)) == 1 else taken,
+        seed=chosen["seed"],
+        batch_size=chosen["batch"],
+        measured_sequences=min(_MEASURED, chosen["batch"]),
+        learning_rate=chosen["lr"],
+        clip_norm=chosen["clip"] or None,
     )
+
+    def measure(advance):
+        reports = []
+        advance(f"{next(iter(cells))}, compiling", 0)
+        for report in measure_runs(
+            {name: entry.make for name, entry in cells.items()},
+            task,
+            runs,
+            hidden_size=chosen["hidden"],
+            seed=chosen["seed"],
+            num_sequences=settings["measured_sequences"],
+        ):
+            reports.append(report)
+            advance(f"{report.name}, measured", 1)
+        return reports
+
+    return _Plan(task, settings, measure, len(cells))
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command; writes nothing unless all of it succeeds."""
     check_packages()
-    check_numbers(arguments, LIMITS)
-    cells = choose_cells(arguments.cells)
-    task = choose_task(
-        arguments.task,
-        arguments.data,
-        length=arguments.length,
-        batch_size=_BATCH_SIZE,
-        columns=arguments.columns,
-    )
+    plan = _plan_training if arguments.runs is None else _plan_runs
+    task, settings, measure, total = plan(arguments)
+    cells, steps = settings["cells"], settings["steps"]
+    taken = f"{min(steps)} to {max(steps)}" if isinstance(steps, list) else steps
     from jaxrnn.cli.page import make_page
     from jaxrnn.cli.pictures import draw_pictures
     from jaxrnn.cli.report_page import EXPLANATION, METHOD, report_figures
 
-    settings: dict[str, Any] = {
-        "task": task.name,
-        "cells": list(cells),
-        "hidden": arguments.hidden,
-        "length": arguments.length,
-        "steps": arguments.steps,
-        "seed": arguments.seed,
-        "batch_size": _BATCH_SIZE,
-        "measured_sequences": _MEASURED,
-        "optimizer": "adam",
-        "learning_rate": _LEARNING_RATE,
-        "clip_norm": _CLIP_NORM,
-    }
     with output_directory(arguments.out) as directory:
         start = time.perf_counter()
-        with progress(arguments.steps * len(cells)) as advance:
-            reports = _measure_all(arguments, cells, task, advance)
+        with progress(total, unit="network" if arguments.runs else "step") as advance:
+            reports = measure(advance)
         seconds = time.perf_counter() - start
         source = task.info["source"]
         loss_label = f"loss ({task.info['loss']})"
         pictures = draw_pictures(
             reports,
             baseline=task.info["baseline_loss"],
-            clip_norm=_CLIP_NORM,
+            clip_norm=settings["clip_norm"],
             loss_label=loss_label,
         )
         found = [*verdict(reports), _losses(reports, task)]
@@ -129,9 +206,9 @@ def run(arguments: argparse.Namespace) -> None:
         page = make_page(
             title=f"How gradients flow through {', '.join(cells)}",
             lead=(
-                f"Networks with {arguments.hidden} hidden units, trained for {arguments.steps} "
-                f"steps on {source}, sequences of {task.info['sequence_length']} steps; gradients "
-                f"measured on {_MEASURED} sequences before and after."
+                f"Networks with {settings['hidden']} hidden units, trained for {taken} steps "
+                f"on {source}, sequences of {task.info['sequence_length']} steps; gradients "
+                f"measured on {settings['measured_sequences']} sequences before and after."
             ),
             found=found,
             tables=[table_rows(reports, full=True)],

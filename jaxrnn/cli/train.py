@@ -1,7 +1,6 @@
 """`jaxrnn train`: train one network, and be able to go on with it."""
 
 import argparse
-import json
 import logging
 import math
 import pathlib
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 import optax
 
-from jaxrnn.cli.choices import choose_task
 from jaxrnn.cli.errors import CommandError, StoppedError
 from jaxrnn.cli.output import output_directory, write_files
 from jaxrnn.cli.results import origins, write_json
+from jaxrnn.cli.runs import check_data, choose_tasks, parse_run
 from jaxrnn.cli.terminal import progress
 from jaxrnn.cli.train_log import MetricsLog, read_validations
 from jaxrnn.cli.train_network import DeepNetwork, make_deep_network, write_text
@@ -24,24 +23,23 @@ from jaxrnn.cli.train_settings import (
     cell_names,
     choose_settings,
     read_config,
-    typed_settings,
 )
 from jaxrnn.cli.weights import fill_params, pack_params, read_arrays
 from jaxrnn.core.trees import num_parameters
 from jaxrnn.core.types import Params
-from jaxrnn.tasks import TASKS, Task
+from jaxrnn.tasks import Task
 from jaxrnn.train import FitResult, Interrupted, Metrics, Monitor, fit
 
 __all__ = ["add_arguments", "run"]
 
-_HELD_OUT = 0.1
 _FILES = """\
 DIR holds run.json (settings, versions, the data's checksum), metrics.jsonl (one line a step),
 step_NNNNNNNN (checkpoints), and at the end weights.npz (all parameters: 0/w_ih, 1/w, ...) and
 cell.npz (those of the first layer's cell), which `jaxrnn spectrum CELL --params DIR/cell.npz` reads
-with the same --task or --data. With --patience the weights are those of the lowest loss on the data
-held out. Ctrl-C or SIGTERM: the chunk of steps is finished and saved, and the command says how to
-go on. A run that is gone on with takes the steps that it would have taken without the interruption.
+with the same --task or --data; `jaxrnn report --runs DIR` reports on a run of one layer. With
+--patience the weights are those of the lowest loss on the data held out. Ctrl-C or SIGTERM: the
+chunk of steps is finished and saved, and the command says how to go on. A run that is gone on with
+takes the steps that it would have taken without the interruption.
 """
 
 
@@ -91,37 +89,7 @@ def _stored_run(directory: str, resume: bool) -> dict[str, Any] | None:
             "--resume to go on with it, or name another directory"
         )
         raise CommandError(msg)
-    try:
-        stored = json.loads(text)
-        if not isinstance(stored["settings"], dict) or not isinstance(stored["task"], dict):
-            raise TypeError
-    except (ValueError, KeyError, TypeError) as error:
-        msg = (
-            f"got --checkpoint {directory} with a run.json that is broken; expected it as it was "
-            "written; name another directory"
-        )
-        raise CommandError(msg) from error
-    stored["settings"] = typed_settings(str(path), stored["settings"])
-    return stored
-
-
-def _choose_tasks(settings: dict[str, Any]) -> tuple[Task, Task | None]:
-    """Returns what to train on and, with --patience, what to measure on."""
-    words = (settings["task"], settings["data"])
-    sizes = {
-        "length": settings["length"],
-        "batch_size": settings["batch"],
-        "columns": settings["columns"],
-    }
-    task = choose_task(*words, **sizes)
-    if not settings["patience"]:
-        return task, None
-    if not TASKS[task.name].takes_path:
-        return task, task  # its sequences are drawn anew each time
-    first, rest = (
-        choose_task(*words, **sizes, part=part) for part in ((0, 1 - _HELD_OUT), (1 - _HELD_OUT, 1))
-    )
-    return first, rest
+    return parse_run(directory, text, option="--checkpoint")
 
 
 def _check_run(settings: dict[str, Any], task: Task, stored: dict[str, Any] | None) -> None:
@@ -129,13 +97,8 @@ def _check_run(settings: dict[str, Any], task: Task, stored: dict[str, Any] | No
         why = task.info.get("stream_note", f"the sequences of {task.name} are independent")
         msg = f"got --stateful, but {why}; expected a text or series that is long enough"
         raise CommandError(msg)
-    if stored is not None and stored["task"].get("sha256") != task.info.get("sha256"):
-        msg = (
-            f"got data that are not those of the run: {task.info['source']!r} has another checksum "
-            f"than {stored['task'].get('source')!r} had; expected the same contents; name that "
-            "file by --data, or begin a run in another --checkpoint"
-        )
-        raise CommandError(msg)
+    if stored is not None:
+        check_data(task, stored, remedy="begin a run in another --checkpoint")
 
 
 class _Run:
@@ -254,7 +217,7 @@ def run(arguments: argparse.Namespace) -> None:
     stored = _stored_run(arguments.checkpoint, arguments.resume)
     config = {} if arguments.config is None else read_config(arguments.config)
     settings = choose_settings(arguments, config, None if stored is None else stored["settings"])
-    task, held_out = _choose_tasks(settings)
+    task, held_out = choose_tasks(settings)
     settings["task"] = task.name
     _check_run(settings, task, stored)
     network = make_deep_network(cell_names(settings), task, settings["hidden"], settings["seed"])

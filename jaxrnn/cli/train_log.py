@@ -5,10 +5,12 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from jaxrnn.cli.results import plain
 from jaxrnn.train import Metrics
 
-__all__ = ["MetricsLog", "read_validations"]
+__all__ = ["MetricsLog", "read_metrics", "read_validations"]
 
 
 def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -38,6 +40,19 @@ def read_validations(path: pathlib.Path) -> list[tuple[int, float]]:
       path: of the file, which need not be there.
     """
     return _validations(_lines(path))
+
+
+def read_metrics(path: pathlib.Path) -> Metrics:
+    """Returns the metrics of the steps in a log, arrays ``(steps,)``.
+
+    Args:
+      path: of the file, which need not be there.
+    """
+    rows = [one for one in _lines(path) if "loss" in one]
+    kinds = {"clipped": bool, "skipped": bool}
+    return Metrics(
+        *(np.array([kinds.get(name, float)(row[name]) for row in rows]) for name in Metrics._fields)
+    )
 
 
 class MetricsLog:

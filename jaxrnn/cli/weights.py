@@ -12,6 +12,7 @@ import numpy as np
 from jaxrnn.cli.errors import CommandError
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.types import Params
+from jaxrnn.layers import Layer
 
 __all__ = ["fill_params", "find_hidden_size", "pack_params", "read_arrays"]
 
@@ -39,11 +40,12 @@ def pack_params(params: Params) -> bytes:
     return buffer.getvalue()
 
 
-def read_arrays(path: str) -> dict[str, np.ndarray]:
+def read_arrays(path: str, *, option: str = "--params") -> dict[str, np.ndarray]:
     """Reads a .npz file.
 
     Args:
       path: of the file.
+      option: the one that named it, for messages.
 
     Returns:
       Its arrays by name.
@@ -55,11 +57,11 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
     try:
         data = pathlib.Path(path).read_bytes()
     except FileNotFoundError as error:
-        msg = f"got --params {path!r}: nothing exists there; expected a file; check the spelling"
+        msg = f"got {option} {path!r}: nothing exists there; expected a file; check the spelling"
         raise CommandError(msg) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        msg = f"got --params {path!r}: {reason}; expected a file that can be read; {remedy}"
+        msg = f"got {option} {path!r}: {reason}; expected a file that can be read; {remedy}"
         raise CommandError(msg) from error
     arrays = {}
     name = None
@@ -71,18 +73,18 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
             for name in archive.files:
                 arrays[name] = archive[name]
     except TypeError as error:
-        msg = f"got --params {path!r}, one array; expected a .npz file of named arrays; {remedy}"
+        msg = f"got {option} {path!r}, one array; expected a .npz file of named arrays; {remedy}"
         raise CommandError(msg) from error
     except _BROKEN as error:
         where = "" if name is None else f", array {name!r}"
         kind = (
             "pickled objects" if "pickle" in str(error) and name else "no .npz file or a broken one"
         )
-        msg = f"got --params {path!r}{where}: {kind}; expected a .npz file of numbers; {remedy}"
+        msg = f"got {option} {path!r}{where}: {kind}; expected a .npz file of numbers; {remedy}"
         raise CommandError(msg) from error
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):
-            msg = f"got --params {path!r} with {name!r}, no array; expected arrays; {remedy}"
+            msg = f"got {option} {path!r} with {name!r}, no array; expected arrays; {remedy}"
             raise CommandError(msg)
     return arrays
 
@@ -130,13 +132,16 @@ def find_hidden_size(
     return best
 
 
-def fill_params(cell: Cell, arrays: Mapping[str, np.ndarray], *, what: str) -> Params:
-    """Makes a cell's parameters of arrays.
+def fill_params(
+    cell: Cell | Layer, arrays: Mapping[str, np.ndarray], *, what: str, option: str = "--params"
+) -> Params:
+    """Makes parameters of arrays.
 
     Args:
-      cell: the cell.
+      cell: the cell, or the layers.
       arrays: by name.
-      what: the cell and its sizes, for messages.
+      what: it and its sizes, for messages.
+      option: the one that named the file, for messages.
 
     Returns:
       The parameters.
@@ -163,7 +168,7 @@ def fill_params(cell: Cell, arrays: Mapping[str, np.ndarray], *, what: str) -> P
     if wrong:
         got, expected = (", ".join(part) for part in zip(*wrong, strict=True))
         msg = (
-            f"got --params with {got}; expected {expected} for {what}; name the cell, --hidden and "
+            f"got {option} with {got}; expected {expected} for {what}; name the cell, --hidden and "
             "the --task or --data of the network that the file was saved from"
         )
         raise CommandError(msg)

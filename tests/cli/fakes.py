@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn
+from jaxrnn import train
+from jaxrnn.cli import measure
 from jaxrnn.cli.flows import Contributions, FlowReport, GatePaths, LagMap
 from jaxrnn.cli.measure import CellReport, Curve, GradientReport, Rate, rate_of
-from jaxrnn.train import Metrics
 
 LENGTH, SEQUENCES = 6, 4
 
@@ -38,7 +39,7 @@ def make_report(name="elman", after=-0.1, *, stderr=0.01, before=-0.2, loss=-0.3
     after = after if isinstance(after, Curve) else curve(after, stderr)
     losses = np.linspace(2.0, 1.0, steps)
     clipped, skipped = np.arange(steps) % 4 == 0, np.arange(steps) == steps - 1
-    metrics = Metrics(losses, losses * 2, clipped, skipped)
+    metrics = train.Metrics(losses, losses * 2, clipped, skipped)
     return CellReport(name, 1234, metrics, gradients(before), gradients(after, loss))
 
 
@@ -58,6 +59,43 @@ def make_flow(horizon=LENGTH + 1, carry_rate=-0.2, time_constant=4.0, length=LEN
         ),
         Contributions(lags - 1, share, np.cumsum(share), horizon),
     )
+
+
+def leave_flows_out(patch):
+    """Compiling them takes most of the time; where rates are tested they are not needed."""
+    patch.setattr(measure, "measure_flow", lambda *_: None)
+    patch.setattr(measure, "flow_report", lambda _: None)
+
+
+class Fit:
+    """Stands for `train.fit`: trains nothing, says what it was asked for, tells of two chunks."""
+
+    def __init__(self, losses=(), end=None):
+        self.losses, self.end = losses, end
+
+    def __call__(self, loss_fn, params, optimizer, batch_fn, *, steps, **options):
+        self.options = {"steps": steps, "params": params, **options}
+        spec = jax.eval_shape(batch_fn, 0)
+        carried = () if options["carried"] is None else (options["carried"],)
+        jax.eval_shape(loss_fn, params, spec, *carried)
+        loss, monitor = np.linspace(2, 1, steps, dtype=np.float32), options.get("monitor")
+        flags = np.zeros(steps, bool)
+        metrics = train.Metrics(loss, 2 * loss, flags, flags)
+        done = 0
+        for count in (steps // 2, steps - steps // 2):
+            done += count
+            part = train.Metrics(*(leaf[done - count : done] for leaf in metrics))
+            options["on_chunk"](done, part)
+            if self.end is not None:
+                raise self.end
+            if monitor is not None:
+                jax.eval_shape(monitor.measure, params)
+                measured = {"validation_loss": np.float32(self.losses[done])}
+                other = jax.tree.map(lambda leaf, done=done: leaf + done, params)
+                if options["stop_fn"](done, measured, other):
+                    break
+        state = train.TrainState(params, None, None, done, 0)
+        return train.FitResult(state, train.Metrics(*(leaf[:done] for leaf in metrics)))
 
 
 def measure_quickly(makes, task, *, steps, seed, on_chunk=None, **_):

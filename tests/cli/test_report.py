@@ -17,9 +17,9 @@ import optax
 import pytest
 
 import jaxrnn
-from cli.fakes import Page, entry
+from cli.fakes import Page, entry, leave_flows_out
 from jaxrnn import analysis, layer, readout, stack, tasks, train
-from jaxrnn.cli import main, measure
+from jaxrnn.cli import main
 
 pytest.importorskip("matplotlib")
 
@@ -76,12 +76,6 @@ def run(tmp_path_factory):
     assert main(words) == 0
     read = strictly((out / "report.json").read_text("utf-8"))
     return out, read, Page((out / "index.html").read_text("utf-8")), data
-
-
-def leave_flows_out(patch):
-    """Compiling them takes most of the time; where rates are tested they are not needed."""
-    patch.setattr(measure, "measure_flow", lambda *_: None)
-    patch.setattr(measure, "flow_report", lambda _: None)
 
 
 @pytest.fixture(scope="module")

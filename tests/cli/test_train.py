@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
+from cli.fakes import Fit
 from jaxrnn import tasks, train
 from jaxrnn.cli import main
 from jaxrnn.cli import train as command
@@ -24,37 +25,6 @@ from jaxrnn.cli.train_settings import SETTINGS
 
 ROOT = pathlib.Path(jaxrnn.__file__).parents[1]
 SMALL = ["--task", "copy", "--hidden", "3", "--length", "3", "--batch", "2", "--steps", "4"]
-
-
-class Fit:
-    """Stands for `train.fit`: trains nothing, says what it was asked for, tells of two chunks."""
-
-    def __init__(self, losses=(), end=None):
-        self.losses, self.end = losses, end
-
-    def __call__(self, loss_fn, params, optimizer, batch_fn, *, steps, **options):
-        self.options = {"steps": steps, "params": params, **options}
-        spec = jax.eval_shape(batch_fn, 0)
-        carried = () if options["carried"] is None else (options["carried"],)
-        jax.eval_shape(loss_fn, params, spec, *carried)
-        loss, monitor = np.linspace(2, 1, steps, dtype=np.float32), options.get("monitor")
-        flags = np.zeros(steps, bool)
-        metrics = train.Metrics(loss, 2 * loss, flags, flags)
-        done = 0
-        for count in (steps // 2, steps - steps // 2):
-            done += count
-            part = train.Metrics(*(leaf[done - count : done] for leaf in metrics))
-            options["on_chunk"](done, part)
-            if self.end is not None:
-                raise self.end
-            if monitor is not None:
-                jax.eval_shape(monitor.measure, params)
-                measured = {"validation_loss": np.float32(self.losses[done])}
-                other = jax.tree.map(lambda leaf, done=done: leaf + done, params)
-                if options["stop_fn"](done, measured, other):
-                    break
-        state = train.TrainState(params, None, None, done, 0)
-        return train.FitResult(state, train.Metrics(*(leaf[:done] for leaf in metrics)))
 
 
 @pytest.fixture(autouse=True)
