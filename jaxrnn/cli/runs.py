@@ -16,9 +16,9 @@ from jaxrnn.layers import layer, stack
 from jaxrnn.tasks import TASKS, Task
 from jaxrnn.train import Metrics
 
-__all__ = ["HELD_OUT", "SavedRun", "check_data", "choose_tasks", "parse_run", "read_runs"]
+__all__ = ["SavedRun", "check_data", "choose_tasks", "parse_run", "read_runs"]
 
-HELD_OUT = 0.1
+_HELD_OUT = 0.1
 # In what the runs of one report may differ.
 _OWN = {"cell", "data", "steps", "checkpoint-every", "sample", "temperature", "validate-every"}
 
@@ -79,7 +79,7 @@ def choose_tasks(settings: Mapping[str, Any]) -> tuple[Task, Task | None]:
     if not TASKS[task.name].takes_path:
         return task, task  # its sequences are drawn anew each time
     first, rest = (
-        choose_task(*words, **sizes, part=part) for part in ((0, 1 - HELD_OUT), (1 - HELD_OUT, 1))
+        choose_task(*words, **sizes, part=part) for part in ((0, 1 - _HELD_OUT), (1 - _HELD_OUT, 1))
     )
     return first, rest
 

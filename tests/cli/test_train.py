@@ -19,6 +19,7 @@ from cli.fakes import Fit
 from jaxrnn import tasks, train
 from jaxrnn.cli import main
 from jaxrnn.cli import train as command
+from jaxrnn.cli.runs import choose_tasks
 from jaxrnn.cli.train_log import MetricsLog, read_validations
 from jaxrnn.cli.train_network import make_deep_network, write_text
 from jaxrnn.cli.train_settings import SETTINGS
@@ -141,8 +142,8 @@ def test_early_stop_keeps_the_weights_of_the_lowest_loss(fit, capsys):
 @pytest.mark.slow
 def test_the_data_held_out_are_not_trained_on():
     arguments = {"data": None, "task": "text", "columns": None, "length": 5, "batch": 2}
-    task, held_out = command._choose_tasks({**arguments, "patience": 3})
-    whole, none = command._choose_tasks({**arguments, "patience": 0})
+    task, held_out = choose_tasks({**arguments, "patience": 3})
+    whole, none = choose_tasks({**arguments, "patience": 0})
     assert none is None
     parts = [np.asarray(jax.tree.leaves(one.sample)[0]) for one in (task, held_out, whole)]
     assert len(parts[1]) == round(len(parts[2]) / 10)
