@@ -65,6 +65,13 @@ def _is_cell(tree: Any) -> bool:
     return kind_of(tree) is not None
 
 
+def _alone(tree: Any) -> Any:
+    """Returns what a stack of one layer holds."""
+    while type(tree) in (tuple, list) and len(tree) == 1:
+        (tree,) = tree
+    return tree
+
+
 def _is_pair(tree: Any, place: str, *, after: Any, bidirectional: bool | None, by: str) -> bool:
     """Whether a tuple is a layer's two directions, and not two layers of a stack."""
     if len(tree) != 2 or not all(map(_is_cell, tree)):
@@ -98,6 +105,7 @@ def _is_pair(tree: Any, place: str, *, after: Any, bidirectional: bool | None, b
 def _layers(
     tree: Any, place: str, *, after: Any, bidirectional: bool | None, by: str
 ) -> Iterator[tuple[Any, ...]]:
+    ways = {"after": after, "bidirectional": bidirectional, "by": by}
     if _is_cell(tree):
         yield (tree,)
     elif type(tree) not in (tuple, list):
@@ -109,14 +117,12 @@ def _layers(
                 "convert the recurrent layers alone, as in params[:-1] for all but a readout"
             )
             raise TypeError(msg)
-    elif _is_pair(tree, place, after=after, bidirectional=bidirectional, by=by):
-        yield tuple(tree)
+    elif _is_pair(pair := tuple(map(_alone, tree)), place, **ways):
+        yield pair
     else:
         for index, one in enumerate(tree):
             above = [*jax.tree.leaves(tuple(tree[index + 1 :]), is_leaf=_is_cell), after][0]
-            yield from _layers(
-                one, f"{place}[{index}]", after=above, bidirectional=bidirectional, by=by
-            )
+            yield from _layers(one, f"{place}[{index}]", **{**ways, "after": above})
 
 
 def _check_shapes(cell: Params, by: str) -> None:

@@ -221,3 +221,23 @@ def test_a_module_in_place_of_its_weights(form):
     with pytest.raises(TypeError, match="^import_weights: got Module; expected .*; pass ") as error:
         import_weights(form, Module(), blank(kind, 3))
     assert str(error.value).endswith(FORMATS[form].given)
+
+
+def test_directions_that_are_stacks_of_one_layer():
+    """Their parameters look like those of two stacks: the sizes decide, or the caller."""
+    square, other = (
+        jax.eval_shape(
+            jaxrnn.bidirectional(*[jaxrnn.stack(jaxrnn.layer(jaxrnn.lstm(size, 4)))] * 2).init,
+            jax.random.key(0),
+        )
+        for size in (4, 3)
+    )
+    square, other = (jax.tree.map(lambda x: np.ones(x.shape), one) for one in (square, other))
+    with pytest.raises(ValueError, match=r"two layers or two directions; pass bidirectional="):
+        export_weights("keras", square)
+    names = export_weights("torch", square, bidirectional=True)
+    assert "weight_ih_l0_reverse" in names and "weight_ih_l1" not in names
+    names = export_weights("torch", other)
+    assert "weight_ih_l0_reverse" in names and "weight_ih_l1" not in names
+    back = import_weights("torch", names, other)
+    assert jax.tree.structure(back) == jax.tree.structure(other)
