@@ -243,6 +243,21 @@ def test_gradients_are_mapped_back_by_the_chain_rule():
     assert not np.any(zeros.w_hh)
 
 
+def test_a_layer_that_takes_the_batch_first_shows_the_same():
+    problem = tiny("elman")
+
+    def apply(params, xs):
+        from jaxrnn import unroll
+
+        assert xs.shape[:2] == (problem.case.batch, problem.case.steps)
+        return jnp.swapaxes(unroll(problem.cell, params, jnp.swapaxes(xs, 0, 1))[1], 0, 1)
+
+    found = compile_model(problem, Model(lambda params: params, apply, batch_first=True)).results()
+    plain = reference_results(problem)
+    assert found.outputs.shape == plain.outputs.shape and found.inputs.shape == plain.inputs.shape
+    assert max(errors(found, plain).values()) < 1e-5
+
+
 def test_the_file_reads_back():
     machine = measure_machine(tiny(), size=16)
     row = measure_problem(
