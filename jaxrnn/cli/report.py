@@ -64,11 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_task_arguments(parser)
     parser.add_argument(
         "--cells",
-        default=_CELLS,
         metavar="A,B,...",
-        help=f"of {', '.join(CELLS)} (default: %(default)s)",
+        help=f"of {', '.join(CELLS)} (default: {_CELLS})",
     )
     add_number_arguments(parser, _NUMBERS)
+    parser.set_defaults(**dict.fromkeys(_NUMBERS))  # filled in later: with --runs none may be given
     parser.add_argument(
         "--runs",
         metavar="DIR,...",
@@ -90,7 +90,10 @@ def _settings(task: Task, cells: Mapping[str, CellEntry], **training: Any) -> di
 def _plan_training(arguments: argparse.Namespace) -> _Plan:
     """Reads what to train and to measure from the command's options."""
     check_numbers(arguments, LIMITS)
-    cells = choose_cells(arguments.cells)
+    for name, (default, _) in _NUMBERS.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, default)
+    cells = choose_cells(_CELLS if arguments.cells is None else arguments.cells)
     task = choose_task(
         arguments.task,
         arguments.data,
@@ -134,10 +137,8 @@ def _plan_training(arguments: argparse.Namespace) -> _Plan:
 
 def _plan_runs(arguments: argparse.Namespace) -> _Plan:
     """Reads what was trained, and is to be measured, from runs of `jaxrnn train`."""
-    defaults = {"cells": _CELLS, "task": None, "columns": None}
-    defaults |= {name: default for name, (default, _) in _NUMBERS.items()}
-    for name, default in defaults.items():
-        if getattr(arguments, name) != default:
+    for name in ("cells", "task", "columns", *_NUMBERS):
+        if getattr(arguments, name) is not None:
             msg = (
                 f"got --{name} {getattr(arguments, name)} with --runs; expected it to come from "
                 f"the runs; leave --{name} out"
@@ -190,7 +191,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     with output_directory(arguments.out) as directory:
         start = time.perf_counter()
-        with progress(total, unit="network" if arguments.runs else "step") as advance:
+        with progress(total, unit="step" if arguments.runs is None else "network") as advance:
             reports = measure(advance)
         seconds = time.perf_counter() - start
         source = task.info["source"]

@@ -71,6 +71,7 @@ BAD = [
     ("begun", "got --runs begun, a run that is not finished.*--resume --checkpoint begun"),
     ("mixed", "got --runs with .*0/w_ih of shape .*the network of its run.json"),
     ("one --hidden 5", "got --hidden 5 with --runs; .*leave --hidden out"),
+    ("one --steps 300", "got --steps 300 with --runs"),  # the default, and yet not what was saved
     ("one --cells gru", "got --cells gru with --runs"),
     ("one --data text.txt", "got --data text.txt with --task copy"),
 ]
