@@ -1,4 +1,4 @@
-"""Shared by all tests: quick compilation, two virtual CPU devices, `key` and `x64`."""
+"""Shared by all tests: quick compilation, eight virtual CPU devices, `key` and `x64`."""
 
 import gc
 import os
@@ -18,8 +18,8 @@ os.environ["XLA_FLAGS"] = f"{_FLAGS} {os.environ.get('XLA_FLAGS', '')}".strip()
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its idle threads spin
 gc.set_threshold(100_000, 50, 100)  # tracing makes many objects and hardly a cycle
 
-# Before anything starts a backend; sharding tests need a second device, the others ignore it.
-jax.config.update("jax_num_cpu_devices", 2)
+# Before anything starts a backend; sharding tests need them, the others ignore them.
+jax.config.update("jax_num_cpu_devices", 8)
 
 
 @pytest.hookimpl(optionalhook=True)
