@@ -21,8 +21,8 @@ FLOORS = {
     "cells": 1,
     "wrappers": 2,
     "unrolls": 3, "online": 3,
-    "layers": 4, "kernels": 4, "analysis": 4, "testing": 4, "sharding": 4,
-    "train": 5, "interop": 5, "bench": 5,
+    "layers": 4, "kernels": 4, "analysis": 4, "testing": 4,
+    "train": 5, "interop": 5, "sharding": 5, "bench": 5,
     "plots": 6, "cli": 6, "__main__": 6,
     "": 7,  # the root `__init__`
 }  # fmt: skip
