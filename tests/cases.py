@@ -15,6 +15,7 @@ BASIC = ("elman", "irnn", "lstm", "gru", "gru_reset_before")  # of CELLS: what m
 
 
 needs_two = pytest.mark.skipif("len(jax.devices()) < 2", reason="needs two devices")
+needs_eight = pytest.mark.skipif("len(jax.devices()) < 8", reason="needs eight devices")
 needs_schur = pytest.mark.skipif(
     "jax.default_backend() != 'cpu'", reason="JAX has a Schur form on CPU: half the digits without"
 )
