@@ -1,6 +1,7 @@
 """Recurrent networks as pure functions, and how gradients flow through them."""
 
 from jaxrnn import analysis as analysis
+from jaxrnn import sharding as sharding
 from jaxrnn import tasks as tasks
 from jaxrnn import testing as testing
 from jaxrnn import train as train
@@ -185,6 +186,7 @@ __all__ = [
     "scrn",
     "seed_dropout",
     "select_unroll",
+    "sharding",
     "slstm",
     "sru",
     "stack",
