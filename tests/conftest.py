@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pathlib
 from collections.abc import Iterator
 
 import jax
@@ -40,11 +41,29 @@ def pytest_xdist_make_scheduler(config, log):
     return ByFile(config, log)
 
 
+def _mappings() -> int:
+    """How many memory mappings the process has; many where the system does not say."""
+    maps = pathlib.Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.exists() else _MANY
+
+
+# Every program takes some. Linux grants a process 65,530, and XLA crashes without more.
+_MANY = 15_000
+
+
 @pytest.fixture(autouse=True, scope="module")
-def _forget_programs() -> Iterator[None]:
-    """Drops what a file compiled: a process that holds thousands of programs crashes in XLA."""
+def _forget_programs(request) -> Iterator[None]:
+    """Drops what was compiled when it becomes much, else the next file may use it too.
+
+    Around files that put other functions in the library's place it is dropped in any case: what
+    was traced with them is wrong for others.
+    """
+    patched = "onkey" in request.path.read_text(encoding="utf-8")
+    if patched:
+        jax.clear_caches()
     yield
-    jax.clear_caches()
+    if patched or _mappings() >= _MANY:
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -234,10 +234,11 @@ def test_transposes_in_forward_order_are_rejected():
 
 _GRADIENTS = [
     pytest.param(2, 3, 4, (2,), id="few"),
-    pytest.param(3, 1, 0, (), id="all", marks=pytest.mark.slow),
+    pytest.param(3, 1, 0, (), id="all"),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("k", "qr_every", "warmup", "batch"), _GRADIENTS)
 def test_gradients_equal_finite_differences(k, qr_every, warmup, batch, x64):
     cell = jaxrnn.elman(2, 3, dtype=jnp.float64)

@@ -271,7 +271,8 @@ def gru_in_numpy(reset, gains, rest, mu_r, mu_z):
     return second_moment, chi + fine_weights @ (1 - update) ** 2 * path
 
 
-@pytest.mark.parametrize("reset", ["after", pytest.param("before", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("reset", ["after", "before"])
 def test_gru(reset, x64):
     run = functools.partial(gru, mu_r=0.3, reset=reset)
     sigma_w, power = np.array([1.5, 2, 2.5]), np.array([0.5, 0.4, 0.3])

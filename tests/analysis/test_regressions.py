@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -86,6 +87,7 @@ def agree(got, want):
         np.testing.assert_allclose(jax.device_get(one), two, atol=2e-5)
 
 
+@pytest.mark.slow
 @needs_two
 def test_under_shard_map():
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))

@@ -69,7 +69,7 @@ def moved(part, factor=1.001):
     "part, named",
     [
         ("outputs", "outputs off by 1.0e-03"),
-        ("inputs", "gradient of the inputs off by 1.0e-03"),
+        pytest.param("inputs", "gradient of the inputs off by 1.0e-03", marks=pytest.mark.slow),
         ("parameters", "gradients of the parameters off by 1.0e-03"),
     ],
 )

@@ -25,7 +25,7 @@ def drawn(cell, key):
     return treedef.unflatten(leaves)
 
 
-@pytest.mark.parametrize("ndim", [1, 3])
+@pytest.mark.parametrize("ndim", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_one_position_is_the_cell_without_convolution(ndim, key):
     space = (1,) * ndim
     x = jax.random.normal(key, (2, 2))

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from cases import space_of
+from cases import BASIC, space_of
+from laws import ZOO_FIRST
 
 LAYOUTS = Path(__file__).parents[1] / "golden" / "layouts.json"
 INPUT, HIDDEN, BATCH = 3, 4, (2,)
@@ -71,7 +72,13 @@ def test_layout(name):
     assert [list(part) for part in found.values()] == [list(part) for part in golden.values()]
 
 
-@every_cell
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in (*BASIC, *ZOO_FIRST) else pytest.mark.slow)
+        for name in jaxrnn.CELLS
+    ],
+)
 def test_init_depends_on_the_key(name):
     init = jax.jit(make(name).init)  # that it is pure is a law, see jaxrnn.testing
     first, other = init(jax.random.key(1)), init(jax.random.key(2))

@@ -16,7 +16,10 @@ XS = jnp.asarray(NUMBERS.standard_normal((STEPS, BATCH, INPUT)), jnp.float32)
 MASK = jaxrnn.length_mask(jnp.array([STEPS, 4, 0]), STEPS)
 RESETS = jnp.asarray(NUMBERS.random((STEPS, BATCH)) < 0.3).at[3, 0].set(True)
 FLAGS = {"plain": {}, "mask": {"mask": MASK}, "both": {"mask": MASK, "resets": RESETS}}
-each_flags = pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS)
+each_flags = pytest.mark.parametrize(  # "both" passes through what "mask" does
+    "flags",
+    [pytest.param(FLAGS[k], id=k, marks=[pytest.mark.slow] * (k == "mask")) for k in FLAGS],
+)
 
 
 def close(got, expected):

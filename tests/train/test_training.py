@@ -42,7 +42,8 @@ def test_the_loss_falls_on_adding(name):
     assert losses[-10:].mean() < 0.7 * losses[:3].mean()
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BASIC)
 def test_the_loss_falls_on_text(name):
     result = fit(name, tasks.text(length=10, batch_size=16), steps=40, rate=3e-2)
     losses = result.metrics.loss

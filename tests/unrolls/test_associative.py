@@ -138,7 +138,8 @@ def test_any_number_of_steps(steps, x64):
         assert_trees_close(got, found["unroll"])
 
 
-@pytest.mark.parametrize("run", ["associative", pytest.param("chunked", marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("run", ["associative", "chunked"])
 def test_modes_and_orders(run, key, x64):
     cell, xs, v = CELLS["minimal"], normal(0, 6, INPUT), normal(1, 6, INPUT)
     params = cell.init(key)

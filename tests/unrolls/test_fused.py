@@ -39,7 +39,8 @@ def assert_trees_close(got, expected, rtol=1e-10):
         np.testing.assert_allclose(one, other, rtol=rtol, atol=1e-12)
 
 
-@pytest.mark.parametrize("storage", first_of(STORAGES))
+@pytest.mark.slow
+@pytest.mark.parametrize("storage", STORAGES)
 def test_second_derivatives(storage, key, x64):
     cell = CELLS["gru"]
     params, xs, v = cell.init(key), normal(0, 5, INPUT), normal(1, 5, INPUT)
@@ -61,8 +62,8 @@ def test_forward_mode_is_refused(key):
         jax.jvp(functools.partial(fused_unroll, cell, cell.init(key)), (xs,), (xs,))
 
 
-@pytest.mark.parametrize("batch", [(), (2, 3)])
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("batch", first_of([(2, 3), ()]))
+@pytest.mark.parametrize("name", first_of(CELLS))
 def test_any_batch_and_vmap_over_parameters(name, batch, x64):
     cell, xs = CELLS[name], normal(2, 5, *batch, INPUT)
     params = jax.vmap(cell.init)(jax.random.split(jax.random.key(1), 2))
@@ -149,7 +150,7 @@ def test_a_mix_that_multiplies_the_shares_is_refused(key, x64):
     assert_trees_close(slope(fused_unroll), slope(unroll))
 
 
-@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("storage", first_of(STORAGES))
 def test_odd_cells_and_sizes(storage, key, x64):
     """No output; something for each sequence, and an assertion of it; nothing in the batch."""
 

@@ -149,7 +149,8 @@ def test_the_diagonal_of_a_gated_cell_is_that_of_its_jacobian(x64):
         np.testing.assert_allclose(blocks[..., 1, 0], whole[..., j, i], atol=1e-12)
 
 
-@pytest.mark.parametrize("method", first_of(["dense", "diagonal"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dense", "diagonal"])
 def test_forward_mode_and_second_order(method, x64):
     """Jacobians exact: in parallel; not exact: step by step."""
     params, xs = ELMAN.init(jax.random.key(0)), normal(0, 4, INPUT)

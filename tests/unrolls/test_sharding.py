@@ -28,14 +28,15 @@ UNROLLS = {
     "fused": functools.partial(fused_unroll, block_size=4),
     "newton": functools.partial(newton_unroll, block_size=4),
 }
-DEFAULT = [("unroll", "nested", True), ("fused", "gru", True)]
+DEFAULT = [("unroll", "nested", True)]
 SLOW = [("unroll", name, True) for name in ("lstm", "leaky", "gru", "learned")]
 SLOW += [
     ("truncated", "learned", True),
     ("unroll", "nested", False),
     ("checkpointed", "learned", True),
 ]
-SLOW += [("fused", "learned", True), ("fused", "lstm", False), ("newton", "nested", True)]
+SLOW += [("fused", "gru", True), ("fused", "learned", True)]
+SLOW += [("fused", "lstm", False), ("newton", "nested", True)]
 ROWS = [*DEFAULT, *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)]
 NUMBERS = np.random.default_rng(0)
 XS = jnp.asarray(NUMBERS.standard_normal((STEPS, BATCH, INPUT)), jnp.float32)

@@ -41,10 +41,10 @@ CELLS = {
 newton = functools.partial(functools.partial, newton_unroll)
 ROWS = [
     (associative_unroll, "min_gru", True, (2,)),
-    (newton_unroll, "ind_rnn", True, ()),
     *(
         pytest.param(*row, marks=SLOW)
         for row in [
+            (newton_unroll, "ind_rnn", True, ()),
             (associative_unroll, "rotating", False, ()),
             (newton(method=damped()), "leaky", False, ()),
             (newton(max_iters=1), "elman", True, (2,)),  # fails: the sequential run

@@ -10,7 +10,7 @@ from cases import antisymmetric, first_of
 from jaxrnn.testing import check_cell
 from jaxrnn.wrappers.drop_connect import drop_connect
 from jaxrnn.wrappers.randomness import fold, keep_mask, seed
-from laws import COSTLY_LAWS
+from laws import every_law
 from wrappers.wrapped import (
     BATCH,
     CELLS,
@@ -118,6 +118,6 @@ def test_messages(key):
             drop_connect(CELLS["gru"], 0.5, names).init(key)
 
 
-@pytest.mark.slow
-def test_every_law():
-    check_cell(seeded(make("lstm")), jnp.asarray(inputs(STEPS, 2), jnp.float32), skip=COSTLY_LAWS)
+@every_law
+def test_every_law(skip):
+    check_cell(seeded(make("lstm")), jnp.asarray(inputs(STEPS, 2), jnp.float32), skip=skip)

@@ -12,7 +12,7 @@ from jaxrnn.testing import check_cell
 from jaxrnn.wrappers.dropout import MaskedState, dropout
 from jaxrnn.wrappers.randomness import fold, keep_mask, seed
 from jaxrnn.wrappers.zoneout import zoneout
-from laws import COSTLY_LAWS
+from laws import every_law
 from wrappers.wrapped import (
     BATCH,
     CELLS,
@@ -200,7 +200,7 @@ def test_messages(key):
     assert jaxrnn.unroll(outside, params, inputs(STEPS))[1].shape == (STEPS, HIDDEN)
 
 
-@pytest.mark.slow
-def test_every_law():
+@every_law
+def test_every_law(skip):
     xs = jnp.asarray(inputs(STEPS, 2), jnp.float32)
-    check_cell(seeded(make("lstm"), (2,)), xs, skip=(*OF_ONE_SEQUENCE, *COSTLY_LAWS))
+    check_cell(seeded(make("lstm"), (2,)), xs, skip=(*OF_ONE_SEQUENCE, *skip))

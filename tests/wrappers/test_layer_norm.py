@@ -10,7 +10,7 @@ from cases import first_of, nested
 from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.testing import check_cell
 from jaxrnn.wrappers.layer_norm import layer_norm
-from laws import COSTLY_LAWS
+from laws import every_law
 from wrappers.wrapped import (
     BATCH,
     CELLS,
@@ -113,6 +113,6 @@ def test_messages(key):
         layer_norm(nested(2, 3)).init(key)
 
 
-@pytest.mark.slow
-def test_every_law():
-    check_cell(make("gru", "state"), jnp.asarray(inputs(STEPS, 2), jnp.float32), skip=COSTLY_LAWS)
+@every_law
+def test_every_law(skip):
+    check_cell(make("gru", "state"), jnp.asarray(inputs(STEPS, 2), jnp.float32), skip=skip)

@@ -10,7 +10,7 @@ from golden import record
 from golden.make_multiplicative import NAME, Wrapped
 from jaxrnn.testing import check_cell
 from jaxrnn.wrappers.multiplicative import multiplicative
-from laws import COSTLY_LAWS
+from laws import every_law
 from reference import error
 
 
@@ -76,7 +76,7 @@ def test_messages(key):
         jaxrnn.unroll(cell, cell.init(key), jnp.ones((5, 1, 2)))
 
 
-@pytest.mark.slow
-def test_every_law():
+@every_law
+def test_every_law(skip):
     cell = multiplicative(jaxrnn.lstm(2, 3), 2)
-    check_cell(cell, jax.random.normal(jax.random.key(0), (4, 2, 2)), skip=COSTLY_LAWS)
+    check_cell(cell, jax.random.normal(jax.random.key(0), (4, 2, 2)), skip=skip)

@@ -11,7 +11,7 @@ from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.testing import check_cell
 from jaxrnn.wrappers.noise import noise
 from jaxrnn.wrappers.randomness import draw, fold, seed
-from laws import COSTLY_LAWS
+from laws import every_law
 from wrappers.wrapped import (
     BATCH,
     CELLS,
@@ -68,6 +68,7 @@ def test_equations(name, key, x64):
     np.testing.assert_allclose(jaxrnn.unroll(cell, params, xs)[1], expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_the_fast_path(key, x64):
     cell, xs = make("lstm"), inputs(STEPS, BATCH)
     flags = {"resets": jnp.zeros((STEPS, BATCH), bool).at[3, 0].set(True)}
@@ -117,10 +118,10 @@ def test_messages():
         cell.initial_state(cell.init(KEY))
 
 
-@pytest.mark.slow
-def test_every_law():
+@every_law
+def test_every_law(skip):
     xs = jnp.asarray(inputs(STEPS, 2), jnp.float32)
-    check_cell(seeded(make("lstm"), (2,)), xs, skip=(*OF_ONE_SEQUENCE, *COSTLY_LAWS))
+    check_cell(seeded(make("lstm"), (2,)), xs, skip=(*OF_ONE_SEQUENCE, *skip))
 
 
 def test_half_precision(key):

@@ -10,7 +10,7 @@ from cases import antisymmetric, independent, leaky, rotating, separable, zeros
 from jaxrnn.cells.conv_gru import conv_gru
 from jaxrnn.testing import check_cell
 from jaxrnn.wrappers.residual import residual
-from laws import COSTLY_LAWS
+from laws import every_law
 
 
 def picked(inner, size):
@@ -90,10 +90,10 @@ def test_other_messages(key):
         residual(pair).step((), jnp.zeros(2), (jnp.ones(2), jnp.ones(2)))
 
 
-@pytest.mark.slow
-def test_every_law():
+@every_law
+def test_every_law(skip):
     check_cell(
         residual(jaxrnn.lstm(3, 3)),
         jax.random.normal(jax.random.key(0), (4, 2, 3)),
-        skip=COSTLY_LAWS,
+        skip=skip,
     )

@@ -9,7 +9,7 @@ import jaxrnn
 from cases import minimal
 from jaxrnn.testing import check_cell
 from jaxrnn.wrappers import stacked
-from laws import COSTLY_LAWS
+from laws import every_law
 
 CELLS = (jaxrnn.lstm(2, 3), jaxrnn.elman(3, 4))
 
@@ -81,7 +81,7 @@ def test_messages():
         jaxrnn.unroll(cell, cell.init(jax.random.key(0)), jnp.ones((4, 2)))
 
 
-@pytest.mark.slow
-def test_every_law():
+@every_law
+def test_every_law(skip):
     cells = (jaxrnn.learned_state(jaxrnn.gru(2, 3)), minimal(3, 2))
-    check_cell(stacked(*cells), jax.random.normal(jax.random.key(0), (4, 2, 2)), skip=COSTLY_LAWS)
+    check_cell(stacked(*cells), jax.random.normal(jax.random.key(0), (4, 2, 2)), skip=skip)

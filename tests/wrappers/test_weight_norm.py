@@ -11,7 +11,7 @@ from jaxrnn.testing import check_cell
 from jaxrnn.unrolls import checkpointed, truncated
 from jaxrnn.wrappers.dropout import dropout
 from jaxrnn.wrappers.weight_norm import weight_norm
-from laws import COSTLY_LAWS
+from laws import every_law
 from wrappers.wrapped import (
     BATCH,
     CELLS,
@@ -129,6 +129,6 @@ def test_messages(key):
         weight_norm(CELLS["lstm"], ("w_hh", "b")).init(key)
 
 
-@pytest.mark.slow
-def test_every_law():
-    check_cell(make("lstm"), jnp.asarray(inputs(STEPS, 2), jnp.float32), skip=COSTLY_LAWS)
+@every_law
+def test_every_law(skip):
+    check_cell(make("lstm"), jnp.asarray(inputs(STEPS, 2), jnp.float32), skip=skip)

@@ -11,7 +11,7 @@ from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.testing import check_cell
 from jaxrnn.wrappers.randomness import fold, keep_mask, seed
 from jaxrnn.wrappers.zoneout import zoneout
-from laws import COSTLY_LAWS
+from laws import every_law
 from wrappers.wrapped import (
     BATCH,
     CELLS,
@@ -202,7 +202,7 @@ def test_messages(key):
         jaxrnn.unroll(cell, params, inputs(STEPS, BATCH))
 
 
-@pytest.mark.slow
-def test_every_law():
+@every_law
+def test_every_law(skip):
     xs = jnp.asarray(inputs(STEPS, 2), jnp.float32)
-    check_cell(seeded(make("lstm"), (2,)), xs, skip=(*OF_ONE_SEQUENCE, *COSTLY_LAWS))
+    check_cell(seeded(make("lstm"), (2,)), xs, skip=(*OF_ONE_SEQUENCE, *skip))
