@@ -3,13 +3,14 @@
 import argparse
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 
 from jaxrnn._version import __version__
 from jaxrnn.cli import bench, cells, report, spectrum, train
 from jaxrnn.cli.errors import CommandError, StoppedError
+from jaxrnn.cli.processes import leave, lost, wait_for_all
 
 __all__ = ["main"]
 
@@ -34,6 +35,41 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _run(run: Callable[[argparse.Namespace], None], parsed: argparse.Namespace):
+    """Runs a command; returns its exit status and what is to be said, None where all is well."""
+    try:
+        run(parsed)
+        wait_for_all()
+    except (CommandError, ValueError, OSError, jax.errors.JaxRuntimeError) as error:
+        gone = lost(error)
+        if gone is not None:
+            return 1, gone
+        if isinstance(error, jax.errors.JaxRuntimeError):
+            return 2, _too_large(error)
+        return 2, str(error)
+    except RuntimeError as error:
+        if not jax.distributed.is_initialized():
+            raise
+        return 1, str(error)  # what another process said
+    except (OverflowError, MemoryError) as error:
+        return 2, _too_large(error)
+    except FloatingPointError as error:
+        return 1, str(error)
+    except StoppedError as error:
+        return error.status, str(error)
+    except KeyboardInterrupt:
+        return 130, "interrupted; nothing was written"
+    return 0, None
+
+
+def _too_large(error: Exception) -> str:
+    reason = str(error).split("\n")[0] or type(error).__name__
+    return (
+        f"got sizes that this machine cannot hold ({reason}); expected smaller ones; lower "
+        "--hidden or --length"
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status.
 
@@ -41,34 +77,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: the words after ``jaxrnn``; those of the command line if not given.
 
     Returns:
-      0; 2 after an error in what was asked for, 1 if training failed, 130 if interrupted, 143 if
-      told to terminate. An error is one readable text on standard error.
+      0; 2 after an error in what was asked for, 1 if training failed or another process is lost,
+      130 if interrupted, 143 if told to terminate. An error is one readable text on standard error.
+      One of several processes does not return after an error: it ends.
     """
     parsed = _parser().parse_args(arguments)
     module, _ = _COMMANDS[parsed.command]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "±" gets a question mark
-    try:
-        module.run(parsed)
-    except (CommandError, ValueError, OSError) as error:
-        print(f"jaxrnn {parsed.command}: {error}", file=sys.stderr)
-        return 2
-    except (OverflowError, MemoryError, jax.errors.JaxRuntimeError) as error:
-        reason = str(error).split("\n")[0] or type(error).__name__
-        print(
-            f"jaxrnn {parsed.command}: got sizes that this machine cannot hold ({reason}); "
-            "expected smaller ones; lower --hidden or --length",
-            file=sys.stderr,
-        )
-        return 2
-    except FloatingPointError as error:
-        print(f"jaxrnn {parsed.command}: {error}", file=sys.stderr)
-        return 1
-    except StoppedError as error:
-        print(f"\njaxrnn {parsed.command}: {error}", file=sys.stderr)
-        return error.status
-    except KeyboardInterrupt:
-        print(f"\njaxrnn {parsed.command}: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    status, said = _run(module.run, parsed)
+    if said is not None:
+        start = "\n" if status >= 128 else ""  # after a progress bar, or ^C
+        print(f"{start}jaxrnn {parsed.command}: {said}", file=sys.stderr)
+    return leave(status, first=getattr(parsed, "first", False)) if status else 0

@@ -15,6 +15,7 @@ from jaxrnn.cli.flows import FlowReport, flow_report, measure_flow
 from jaxrnn.cli.network import Network, make_network, task_loss
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.trees import num_parameters
+from jaxrnn.sharding import unshard
 from jaxrnn.tasks import Batch, Task
 from jaxrnn.train import Metrics
 
@@ -197,6 +198,7 @@ def measure_cells(
     clip_norm: float,
     num_sequences: int,
     on_chunk: Callable[[str, int, Any], Any] | None = None,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Iterator[CellReport]:
     """Trains cells with a readout on a task and measures their gradients before and after.
 
@@ -211,6 +213,7 @@ def measure_cells(
       clip_norm: of the gradient.
       num_sequences: how many sequences are measured.
       on_chunk: as for `jaxrnn.train.fit`, with the cell's name first.
+      mesh: to train over; every process measures the same.
 
     Yields:
       A report for each cell.
@@ -222,8 +225,10 @@ def measure_cells(
             learning_rate=learning_rate,
             clip_norm=clip_norm,
             on_chunk=None if on_chunk is None else partial(on_chunk, name),
+            mesh=mesh,
         )
-        return result.state.params, result.metrics
+        params = result.state.params
+        return params if mesh is None else unshard(params), result.metrics
 
     networks = _networks(makes, task, hidden_size, seed)
     yield from _before_and_after(networks, task, num_sequences, train)

@@ -59,6 +59,7 @@ class Network(NamedTuple):
         learning_rate: float,
         clip_norm: float,
         on_chunk: Callable[[int, Any], Any] | None = None,
+        mesh: jax.sharding.Mesh | None = None,
     ) -> FitResult:
         """Trains with Adam; arguments as of `jaxrnn.train.fit`."""
         net = stack(layer(self.cell), self.head)
@@ -74,6 +75,7 @@ class Network(NamedTuple):
             steps=steps,
             clip_norm=clip_norm,
             on_chunk=on_chunk,
+            **({} if mesh is None else {"mesh": mesh}),
         )
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import pathlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -21,6 +22,14 @@ from jaxrnn.cli.choices import (
 from jaxrnn.cli.errors import CommandError
 from jaxrnn.cli.measure import CellReport, measure_cells, measure_runs
 from jaxrnn.cli.output import output_directory, write_files
+from jaxrnn.cli.processes import (
+    add_process_arguments,
+    agreed,
+    by_first,
+    choose_mesh,
+    is_first,
+    start,
+)
 from jaxrnn.cli.results import make_json, table_rows, verdict, versions
 from jaxrnn.cli.runs import read_runs
 from jaxrnn.cli.terminal import format_table, progress
@@ -81,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where index.html, report.json and the pictures go (default: %(default)s)",
     )
+    add_process_arguments(parser)
 
 
 def _settings(task: Task, cells: Mapping[str, CellEntry], **training: Any) -> dict[str, Any]:
@@ -110,6 +120,7 @@ def _plan_training(arguments: argparse.Namespace) -> _Plan:
         learning_rate=_LEARNING_RATE,
         clip_norm=_CLIP_NORM,
     )
+    mesh = choose_mesh(arguments.mesh, batch=_BATCH_SIZE, hidden=arguments.hidden)
     done = dict.fromkeys(cells, 0)
 
     def measure(advance):
@@ -129,6 +140,7 @@ def _plan_training(arguments: argparse.Namespace) -> _Plan:
             clip_norm=_CLIP_NORM,
             num_sequences=_MEASURED,
             on_chunk=on_chunk,
+            mesh=mesh,
         )
         return list(reports)
 
@@ -137,7 +149,7 @@ def _plan_training(arguments: argparse.Namespace) -> _Plan:
 
 def _plan_runs(arguments: argparse.Namespace) -> _Plan:
     """Reads what was trained, and is to be measured, from runs of `jaxrnn train`."""
-    for name in ("cells", "task", "columns", *_NUMBERS):
+    for name in ("cells", "task", "columns", "mesh", *_NUMBERS):
         if getattr(arguments, name) is not None:
             msg = (
                 f"got --{name} {getattr(arguments, name)} with --runs; expected it to come from "
@@ -178,22 +190,39 @@ def _plan_runs(arguments: argparse.Namespace) -> _Plan:
     return _Plan(task, settings, measure, len(cells))
 
 
+def _plan(arguments: argparse.Namespace) -> _Plan:
+    check_packages()
+    return _plan_training(arguments) if arguments.runs is None else _plan_runs(arguments)
+
+
+def _told(arguments: argparse.Namespace, plan: _Plan) -> dict[str, Any]:
+    """Returns what has to be the same in all processes."""
+    told = {f"--{name}": value for name, value in plan.settings.items()}
+    told |= {f"--{name}": getattr(arguments, name) for name in ("mesh", "out", "runs")}
+    return told | {"data": (plan.task.info.get("sha256"), plan.task.info["source"])}
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Runs the command; writes nothing unless all of it succeeds."""
-    check_packages()
-    plan = _plan_training if arguments.runs is None else _plan_runs
-    task, settings, measure, total = plan(arguments)
+    start(arguments)
+    task, settings, measure, total = agreed(
+        lambda: _plan(arguments), lambda plan: _told(arguments, plan)
+    )
     cells, steps = settings["cells"], settings["steps"]
     taken = f"{min(steps)} to {max(steps)}" if isinstance(steps, list) else steps
     from jaxrnn.cli.page import make_page
     from jaxrnn.cli.pictures import draw_pictures
     from jaxrnn.cli.report_page import EXPLANATION, METHOD, report_figures
 
-    with output_directory(arguments.out) as directory:
-        start = time.perf_counter()
-        with progress(total, unit="step" if arguments.runs is None else "network") as advance:
+    place = by_first(output_directory(arguments.out), pathlib.Path(arguments.out))
+    with place as directory:
+        began = time.perf_counter()
+        unit = "step" if arguments.runs is None else "network"
+        with progress(total, unit=unit, shown=is_first()) as advance:
             reports = measure(advance)
-        seconds = time.perf_counter() - start
+        if not is_first():
+            return
+        seconds = time.perf_counter() - began
         source = task.info["source"]
         loss_label = f"loss ({task.info['loss']})"
         pictures = draw_pictures(

@@ -22,16 +22,22 @@ def format_table(header: list[str], rows: list[list[str]], *, left: int = 1) -> 
 
 
 @contextlib.contextmanager
-def progress(total: int, *, unit: str = "step") -> Iterator[Callable[..., None]]:
+def progress(
+    total: int, *, unit: str = "step", shown: bool = True
+) -> Iterator[Callable[..., None]]:
     """Shows a progress bar, on a terminal; without tqdm it names what is done, a line each.
 
     Args:
       total: number of steps.
       unit: what a step is called.
+      shown: whether to show anything; of several processes one does.
 
     Yields:
       A function that moves the bar on: ``(label, steps, loss)``.
     """
+    if not shown:
+        yield lambda *_: None
+        return
     try:
         from tqdm import tqdm
     except ImportError:

@@ -6,13 +6,22 @@ import math
 import pathlib
 import shlex
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import optax
 
 from jaxrnn.cli.errors import CommandError, StoppedError
 from jaxrnn.cli.output import output_directory, write_files
+from jaxrnn.cli.processes import (
+    add_process_arguments,
+    agreed,
+    by_first,
+    choose_mesh,
+    is_first,
+    start,
+)
 from jaxrnn.cli.results import origins, write_json
 from jaxrnn.cli.runs import check_data, choose_tasks, parse_run
 from jaxrnn.cli.terminal import progress
@@ -27,6 +36,7 @@ from jaxrnn.cli.train_settings import (
 from jaxrnn.cli.weights import fill_params, pack_params, read_arrays
 from jaxrnn.core.trees import num_parameters
 from jaxrnn.core.types import Params
+from jaxrnn.sharding import unshard
 from jaxrnn.tasks import Task
 from jaxrnn.train import FitResult, Interrupted, Metrics, Monitor, fit
 
@@ -64,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on with the run in DIR, with its settings; begin one where there is none",
     )
+    add_process_arguments(parser)
 
 
 def _stored_run(directory: str, resume: bool) -> dict[str, Any] | None:
@@ -101,6 +112,24 @@ def _check_run(settings: dict[str, Any], task: Task, stored: dict[str, Any] | No
         check_data(task, stored, remedy="begin a run in another --checkpoint")
 
 
+class _Plan(NamedTuple):
+    """What is to be trained, read from options and files.
+
+    Attributes:
+      settings: all of them.
+      network: with its task.
+      held_out: what is measured on, with patience.
+      goes_on: whether there is a run to go on with.
+      mesh: of the devices; None for one.
+    """
+
+    settings: dict[str, Any]
+    network: DeepNetwork
+    held_out: Task | None
+    goes_on: bool
+    mesh: jax.sharding.Mesh | None
+
+
 class _Run:
     """What is written and shown while `fit` runs; nothing before the first chunk is done.
 
@@ -118,8 +147,10 @@ class _Run:
 
     def begin(self, done: int) -> MetricsLog:
         """Opens the log of a run that has so many steps behind it."""
-        write_files(self.directory, {"run.json": self.record.encode()})
-        self.log = MetricsLog(self.directory / "metrics.jsonl", done=done)
+        if is_first():
+            write_files(self.directory, {"run.json": self.record.encode()})
+        path = self.directory / "metrics.jsonl"
+        self.log = MetricsLog(path, done=done, writes=is_first())
         return self.log
 
     def on_chunk(self, done: int, metrics: Metrics) -> None:
@@ -138,7 +169,7 @@ class _Run:
         lowest = min((one for _, one in self.log.validations), default=math.inf)
         self.log.validation(done, loss)
         if loss < lowest:
-            write_files(self.directory, _weights(params))
+            _write_weights(self.directory, params)
         return _waited(self.log.validations) >= self.patience
 
 
@@ -159,25 +190,28 @@ def _measured(validations: list[tuple[int, float]]) -> bool:
     return any(loss < math.inf for _, loss in validations)
 
 
-def _weights(params: Params) -> dict[str, bytes]:
-    """Returns the files of the network's parameters, and of those of its first cell alone."""
-    return {"weights.npz": pack_params(params), "cell.npz": pack_params(params[0])}
+def _write_weights(directory: pathlib.Path, params: Params) -> Params:
+    """Writes the network's parameters, and those of its first cell alone; returns them whole."""
+    params = unshard(params)
+    if is_first():
+        files = {"weights.npz": pack_params(params), "cell.npz": pack_params(params[0])}
+        write_files(directory, files)
+    return params
 
 
 def _train(
-    settings: dict[str, Any],
-    network: DeepNetwork,
-    held_out: Task | None,
+    plan: _Plan,
     directory: pathlib.Path,
     record: str,
     *,
     resume: bool,
 ) -> tuple[FitResult, list[tuple[int, float]]]:
     """Trains; returns what came out, and the measurements on data held out."""
+    settings, network, held_out = plan.settings, plan.network, plan.held_out
     stateful, steps = settings["stateful"], settings["steps"]
     if resume and settings["patience"]:
         steps = min(steps, _stopped_at(directory, settings["patience"]))
-    with progress(steps) as advance:
+    with progress(steps, shown=is_first()) as advance:
         run = _Run(directory, record, settings["patience"], advance)
         measuring: dict[str, Any] = {}
         if held_out is not None:
@@ -202,6 +236,7 @@ def _train(
             checkpoint=directory,
             checkpoint_every=settings["checkpoint-every"],
             resume=resume,
+            **({} if plan.mesh is None else {"mesh": plan.mesh}),
             **measuring,
         )
     log = run.begin(len(result.metrics.loss)) if run.log is None else run.log
@@ -212,8 +247,7 @@ def _go_on(directory: str, *more: str) -> str:
     return shlex.join(["jaxrnn", "train", "--resume", "--checkpoint", directory, *more])
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Runs the command; writes nothing before the first steps are taken."""
+def _plan(arguments: argparse.Namespace) -> _Plan:
     stored = _stored_run(arguments.checkpoint, arguments.resume)
     config = {} if arguments.config is None else read_config(arguments.config)
     settings = choose_settings(arguments, config, None if stored is None else stored["settings"])
@@ -221,48 +255,67 @@ def run(arguments: argparse.Namespace) -> None:
     settings["task"] = task.name
     _check_run(settings, task, stored)
     network = make_deep_network(cell_names(settings), task, settings["hidden"], settings["seed"])
-    record = write_json(origins(settings, task.info))
+    mesh = choose_mesh(arguments.mesh, batch=settings["batch"], hidden=settings["hidden"])
+    return _Plan(settings, network, held_out, stored is not None, mesh)
+
+
+def _told(arguments: argparse.Namespace, plan: _Plan) -> dict[str, Any]:
+    """Returns what has to be the same in all processes."""
+    told = {f"--{name}": value for name, value in plan.settings.items() if name != "data"}
+    told |= {f"--{name}": getattr(arguments, name) for name in ("checkpoint", "mesh", "resume")}
+    told["a run to go on with"] = plan.goes_on
+    info = plan.network.task.info
+    return told | {"data": (info.get("sha256"), info["source"])}
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Runs the command; writes nothing before the first steps are taken."""
+    start(arguments)
+    plan = agreed(lambda: _plan(arguments), lambda plan: _told(arguments, plan))
+    settings, name = plan.settings, arguments.checkpoint
+    record = write_json(origins(settings, plan.network.task.info))
     quiet = logging.NullHandler()  # what fit logs about signals is said below, in other words
     logging.getLogger("jaxrnn").addHandler(quiet)
     try:
-        with output_directory(arguments.checkpoint, option="--checkpoint") as directory:
-            result, validations = _train(
-                settings, network, held_out, directory, record, resume=arguments.resume
-            )
+        place = by_first(output_directory(name, option="--checkpoint"), pathlib.Path(name))
+        with place as directory:
+            result, validations = _train(plan, directory, record, resume=arguments.resume)
+            params = None
             if not _measured(validations):
-                write_files(directory, _weights(result.state.params))
+                params = _write_weights(directory, result.state.params)
     except Interrupted as error:
         msg = (
             f"got {error.signal}; stopped after step {error.step} of {settings['steps']}, which is "
-            f"saved; to go on: {_go_on(arguments.checkpoint)}"
+            f"saved; to go on: {_go_on(name)}"
         )
         raise StoppedError(msg, 130 if error.signal == "SIGINT" else 143) from None
     except KeyboardInterrupt:
-        if not (pathlib.Path(arguments.checkpoint) / "run.json").exists():
+        if not (pathlib.Path(name) / "run.json").exists():
             raise
-        msg = (
-            f"interrupted twice; to go on from the last checkpoint: {_go_on(arguments.checkpoint)}"
-        )
+        msg = f"interrupted twice; to go on from the last checkpoint: {_go_on(name)}"
         raise StoppedError(msg, 130) from None
     finally:
         logging.getLogger("jaxrnn").removeHandler(quiet)
+    if not is_first():
+        return
     try:
-        _say(arguments.checkpoint, settings, network, result, validations)
+        _say(name, plan, params, result.metrics, validations)
     except KeyboardInterrupt:
-        msg = f"interrupted; the training is done and in {arguments.checkpoint}"
+        msg = f"interrupted; the training is done and in {name}"
         raise StoppedError(msg, 130) from None
 
 
 def _say(
     name: str,
-    settings: dict[str, Any],
-    network: DeepNetwork,
-    result: FitResult,
+    plan: _Plan,
+    params: Params | None,
+    metrics: Metrics,
     validations: list[tuple[int, float]],
 ) -> None:
-    """Prints what came out."""
-    task, losses = network.task, np.asarray(result.metrics.loss, np.float64)
-    done, params = len(losses), result.state.params
+    """Prints what came out; the parameters are None where the file has those of the lowest loss."""
+    settings, network = plan.settings, plan.network
+    task, losses = network.task, np.asarray(metrics.loss, np.float64)
+    done = len(losses)
     last = losses[-max(1, done // 10) :].mean()
     size = num_parameters(network.params)
     layers = "1 layer" if settings["layers"] == 1 else f"{settings['layers']} layers"
@@ -275,7 +328,7 @@ def _say(
         f"{done} steps; {task.info['baseline_loss']:.4f} from {task.info['baseline']}"
     )
     ended = done < settings["steps"]
-    if _measured(validations):
+    if params is None:
         step, lowest = min(validations, key=lambda one: (math.isnan(one[1]), one[1], one[0]))
         stopped = f"stopped early after {done} steps; " if ended else ""
         print(f"{stopped}lowest loss on data held out: {lowest:.4f} after step {step}, kept")

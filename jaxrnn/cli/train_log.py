@@ -64,12 +64,15 @@ class MetricsLog:
     Args:
       path: of the file.
       done: the steps that the run has behind it; later lines, of steps that are taken again, go.
+      writes: False in a process that leaves writing to another one; it keeps the validations.
     """
 
-    def __init__(self, path: pathlib.Path, *, done: int = 0):
-        self.path = path
+    def __init__(self, path: pathlib.Path, *, done: int = 0, writes: bool = True):
+        self.path, self.writes = path, writes
         kept = [one for one in _lines(path) if one["step"] <= done]
         self.validations = _validations(kept)
+        if not writes:
+            return
         part = path.with_name(f".{path.name}.part")
         part.write_text("".join(map(self._line, kept)), encoding="utf-8")
         part.replace(path)
@@ -79,6 +82,8 @@ class MetricsLog:
         return json.dumps(plain(dict(entry)), allow_nan=False) + "\n"
 
     def _append(self, text: str) -> None:
+        if not self.writes:
+            return
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(text)
 

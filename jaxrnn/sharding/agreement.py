@@ -1,4 +1,4 @@
-"""What processes tell each other: texts, numbers, and whether all were told the same."""
+"""What processes tell each other: texts, and whether all were told the same."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-__all__ = ["check_same", "gather_texts", "largest"]
+__all__ = ["check_same", "gather_texts"]
 
 
 def gather_texts(text: str) -> list[str]:
@@ -38,21 +38,6 @@ def gather_texts(text: str) -> list[str]:
     padded[: len(data)] = data
     rows = multihost_utils.process_allgather(padded)
     return [row[:size].tobytes().decode() for row, size in zip(rows, sizes, strict=True)]
-
-
-def largest(value: int) -> int:
-    """Returns the largest of the numbers of all processes; every process has to call it.
-
-    Args:
-      value: of this process, within int32.
-
-    Example:
-      >>> largest(15)
-      15
-    """
-    if jax.process_count() == 1:
-        return value
-    return int(multihost_utils.process_allgather(np.array(value, np.int32)).max())
 
 
 def _named(texts: list[str]) -> str:
