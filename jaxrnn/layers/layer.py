@@ -11,6 +11,7 @@ from jaxrnn.core.cell import Cell, check_cell_type
 from jaxrnn.core.types import Array, InitialStateFn, Input, Key, Output, Params, State, UnrollFn
 from jaxrnn.kernels.select import select_unroll
 from jaxrnn.layers.parts import Parts, Recurrent
+from jaxrnn.unrolls.batch_groups import in_groups
 
 __all__ = ["ApplyFn", "Layer", "SizedInit", "check_layers", "init_layer", "layer", "output_size"]
 
@@ -139,6 +140,6 @@ def layer(cell: Cell, unroll_fn: UnrollFn | None = None) -> Layer:
     def apply(params, xs, state=None, *, mask=None, resets=None):
         # Chosen at the call, so that making a layer starts no backend.
         run = select_unroll(cell) if unroll_fn is None else unroll_fn
-        return run(cell, params, xs, state, mask=mask, resets=resets)
+        return in_groups(run, cell, params, xs, state, mask=mask, resets=resets)
 
     return Layer(cell.init, cell.initial_state, apply, Recurrent(apply, cell, unroll_fn))

@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from jaxrnn.core.checks import check_size
 from jaxrnn.core.types import Key, Params, State
 from jaxrnn.train.manifest import check_info
 from jaxrnn.train.monitor import Monitor, Monitored, record
+from jaxrnn.train.placement import Placement, read_placement
 from jaxrnn.train.saver import Progress, Saver, joined, progress_snapshot, resume_progress
 from jaxrnn.train.step import Metrics, TrainState, init, make_step
 from jaxrnn.train.step_directory import check_writable
@@ -24,7 +26,8 @@ class FitResult(NamedTuple):
     """What `fit` returns.
 
     Attributes:
-      state: the training state after the last step; ``state.params`` are the parameters.
+      state: the training state after the last step; ``state.params`` are the parameters. Of a
+        training over a mesh it stays spread over the devices.
       metrics: NumPy arrays ``(steps,)``.
       monitored: what the monitor saw; None without one.
     """
@@ -60,10 +63,10 @@ def sampled(sample: Callable[[Key], Any], key: Key) -> Callable[[Any], Any]:
     return jax.tree_util.Partial(_draw, sample, key)
 
 
-def _make_chunk(step, size: int):
+def _make_chunk(step, size: int, place: Placement, train_state: TrainState):
     """Compiles up to `size` steps as one loop; how many is an argument, so one program serves."""
+    step = place.spread_step(step)
 
-    @jax.jit
     def run_chunk(train_state, batch_fn, count):
         _, spec = jax.eval_shape(step, train_state, jax.eval_shape(batch_fn, train_state.step))
         empty = jax.tree.map(lambda leaf: jnp.zeros((size, *leaf.shape), leaf.dtype), spec)
@@ -75,7 +78,7 @@ def _make_chunk(step, size: int):
 
         return jax.lax.fori_loop(0, count, body, (train_state, empty))
 
-    return run_chunk
+    return place.compiled(run_chunk, train_state)
 
 
 def _check_skipped(skipped: np.ndarray, in_row: int, first: int, limit: int) -> int:
@@ -113,6 +116,8 @@ def fit(
     resume: bool = False,
     keep: int = 3,
     info: Mapping[str, Any] | None = None,
+    mesh: Mesh | None = None,
+    specs: Any = None,
 ) -> FitResult:
     """Trains for a number of steps.
 
@@ -125,6 +130,25 @@ def fit(
     the same machine and versions, it gives bit for bit what one run without a break would have:
     parameters, optimiser, carried state, metrics of all steps, and what the monitor saw. (On a GPU
     XLA has to be told to be deterministic, with ``--xla_gpu_deterministic_ops=true``.)
+
+    With `mesh` it trains over many devices, and the numbers are those of one device but for the
+    rounding of sums. Three lines change::
+
+        from jaxrnn import sharding
+
+        mesh = sharding.mesh(data=2, model=4)  # a batch in 2 parts, a hidden axis in 4
+        result = train.fit(loss_fn, params, optimizer, batch_fn, steps=1000, mesh=mesh)
+
+    Parameters, optimiser and carried state are spread over it by the rules of `jaxrnn.sharding`,
+    and stay so: `FitResult.state` is spread too. Loss, norm, clipping and skipped steps are those
+    of the whole batch, and every process has them. On an explicit mesh the axes are automatic
+    inside the loss, so that it need not know of the mesh.
+
+    Batches are spread inside the loop. What is drawn does not depend on the number of devices, and
+    of a batch that is drawn (the tasks adding and copy) each device makes its share alone. A corpus
+    in a `jax.tree_util.Partial` (text) is copied to every device, unless it is spread over the mesh
+    already, and each device cuts its share of the windows out of its copy. For data that are read
+    from files while the training goes on, see `make_step`.
 
     Args:
       loss_fn: ``(params, batch) -> loss``; with `carried`, ``(params, batch, carried) -> (loss,
@@ -156,6 +180,9 @@ def fit(
       keep: how many checkpoints to keep.
       info: kept in every checkpoint, such as a configuration, for `checkpoint_info`; None for none,
         or where a training is resumed for what it was.
+      mesh: a mesh of `jaxrnn.sharding.mesh` to train over, or None for one device.
+      specs: where parameters lie whose place `jaxrnn.sharding.param_specs` should not decide: its
+        `overrides`, or what it returned. The optimiser's state lies with the parameters.
 
     Returns:
       The training state, the metrics of every step taken, and what the monitor saw.
@@ -168,9 +195,10 @@ def fit(
       Interrupted: a signal asked to stop; the training is saved.
       OSError: `checkpoint` cannot be written to, which is tried before the first step; or a
         checkpoint could not be written.
-      TypeError: a count is not an integer, or `batch_fn` is no function.
-      ValueError: a count is less than 1; `resume` without `checkpoint`, `stop_fn` without
-        `monitor`; the checkpoint is of another network, optimiser (the message lists what differs)
+      TypeError: a count is not an integer, `batch_fn` is no function, or `mesh` is no mesh.
+      ValueError: the mesh divides the batch, the hidden size or the steps of a sequence with a
+        remainder, or lacks an axis; `specs` do not fit; a count is less than 1; `resume` without
+        `checkpoint`, `stop_fn` without `monitor`; the checkpoint is of another network, optimiser (the message lists what differs)
         or monitor, or of more steps.
 
     Example:
@@ -205,12 +233,17 @@ def fit(
     if stop_fn is not None and monitor is None:
         msg = "fit: got stop_fn without monitor; expected what it judges by; pass a train.Monitor"
         raise ValueError(msg)
-    run_chunk = _make_chunk(make_step(loss_fn, optimizer, clip_norm=clip_norm), chunk)
-    measure = None if monitor is None else jax.jit(monitor.measure)
-    progress = Progress(init(params, optimizer, carried), 0, [], [], 0, None)
+    place = read_placement(mesh, specs, by="fit")
+    start = init(params, optimizer, carried, mesh=mesh, specs=specs)
+    step = make_step(loss_fn, optimizer, clip_norm=clip_norm)
+    run_chunk = _make_chunk(step, chunk, place, start)
+    measure = None if monitor is None else place.measuring(monitor.measure)
+    batch_fn = place.copy(batch_fn)
+    progress = Progress(start, 0, [], [], 0, None)
     if checkpoint is not None:
         progress = resume_progress(checkpoint, progress.state, steps, monitor, resume)
     train_state, done, history, seen, stopped, info_before = progress
+    train_state = place.put(train_state)
     info = info_before if info is None else info
     ended = done == steps or (stop_fn is not None and steps <= stopped)
     if checkpoint is not None and not ended:

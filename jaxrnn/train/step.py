@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from jaxrnn.core.trees import global_norm
 from jaxrnn.core.types import Array, Params, State
+from jaxrnn.train.placement import read_placement
 
 __all__ = ["Metrics", "TrainState", "init", "make_step"]
 
@@ -53,7 +55,12 @@ class Metrics(NamedTuple):
 
 
 def init(
-    params: Params, optimizer: optax.GradientTransformation, carried: State | None = None
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    carried: State | None = None,
+    *,
+    mesh: Mesh | None = None,
+    specs: Any = None,
 ) -> TrainState:
     """Makes the state that training starts from.
 
@@ -62,20 +69,28 @@ def init(
       optimizer: any optax transformation.
       carried: a recurrent state, to train over a stream: the loss then gets it and returns the
         next one.
+      mesh: a mesh of `jaxrnn.sharding.mesh` to spread the state over, as `fit` does.
+      specs: where `jaxrnn.sharding.param_specs` should not decide; see `fit`.
 
     Returns:
       The training state at step 0.
+
+    Raises:
+      TypeError: `mesh` is no mesh, or `specs` holds what is no spec.
+      ValueError: `mesh` or `specs` does not fit the parameters or the carried state.
 
     Example:
       >>> import jax.numpy as jnp, optax
       >>> init({"w": jnp.ones(3)}, optax.adam(1e-3)).step.item()
       0
     """
+    place = read_placement(mesh, specs, by="init")
     params, carried = jax.tree.map(_strong, (params, carried))
+    params = place.put_params(params)
     # Two arrays, not one twice: a buffer can be donated only once.
     step, skipped = (jnp.zeros((), jnp.int32) for _ in range(2))
     opt_state = jax.tree.map(jnp.asarray, optimizer.init(params))  # some hold numbers of Python
-    return TrainState(params, opt_state, carried, step, skipped)
+    return place.put(TrainState(params, opt_state, carried, step, skipped))
 
 
 def _strong(leaf: Any) -> Array:
@@ -116,11 +131,23 @@ def make_step(
     optimizer: optax.GradientTransformation,
     *,
     clip_norm: float | None = None,
+    mesh: Mesh | None = None,
+    specs: Any = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """Makes a pure training step, ready for `jax.jit`.
 
     A step whose loss or gradient norm is not finite is skipped: parameters, optimiser and carried
     state stay as they were, and it is counted.
+
+    With a mesh the training state goes out with the shardings that `init` gives it, the batch is
+    spread as `jaxrnn.sharding.batch_specs` says, and loss, norm, clipping and skipping are those of
+    the whole batch. A batch read from files is put together from what each process read by
+    `jaxrnn.sharding.from_processes`::
+
+        state = train.init(params, optimizer, mesh=mesh)
+        step = jax.jit(train.make_step(loss_fn, optimizer, mesh=mesh))
+        for rows in reader(jax.process_index()):  # (T, B / processes, ...) each
+            state, metrics = step(state, sharding.from_processes(mesh, rows))
 
     Args:
       loss_fn: ``(params, batch) -> loss``; where the training state carries a recurrent state,
@@ -130,13 +157,17 @@ def make_step(
       clip_norm: scale the gradient down to this Euclidean norm where it is longer, as
         `optax.clip_by_global_norm` does but for any gradient that is finite, however large; no
         clipping if not given.
+      mesh: a mesh of `jaxrnn.sharding.mesh` to train over, or None; see `fit`.
+      specs: what `init` got.
 
     Returns:
       ``(train_state, batch) -> (train_state, metrics)``.
 
     Raises:
-      ValueError: `clip_norm` is not positive; at the call, the loss is not a scalar, or the state
-        carried on is not of the kind that came in.
+      TypeError: `mesh` is no mesh.
+      ValueError: `clip_norm` is not positive, or `mesh` lacks an axis; at the call, the loss is not
+        a scalar, the state carried on is not of the kind that came in, or the mesh divides the
+        batch, the hidden size or the number of steps with a remainder.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -153,6 +184,7 @@ def make_step(
     if clip_norm is not None and not clip_norm > 0:
         msg = f"make_step: got clip_norm={clip_norm}; expected a positive norm, or None"
         raise ValueError(msg)
+    place = read_placement(mesh, specs, by="make_step")
 
     def checked_loss(params, batch, carried):
         given = () if carried is None else (carried,)
@@ -175,4 +207,4 @@ def make_step(
         train_state = TrainState(*kept, count + 1, skipped + ~finite)
         return train_state, Metrics(loss, grad_norm, clipped, ~finite)
 
-    return step
+    return place.make_step(step)
