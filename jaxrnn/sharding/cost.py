@@ -98,7 +98,9 @@ def _memory(share: Share, network: Network) -> float:
     return network.itemsize * (copies * share.parameters + kept)
 
 
-def _step_seconds(share: Share, network: Network, device: Device) -> float:
+def _step_seconds(
+    share: Share, network: Network, device: Device, split: Split, blocks: int
+) -> float:
     """Seconds of all steps, forward and backward.
 
     A recurrent step multiplies B / d rows by H x G H / m weights, which it reads again:
@@ -106,7 +108,8 @@ def _step_seconds(share: Share, network: Network, device: Device) -> float:
         t = t_overhead + max(2 B/d H G H/m / P, bytes(H G H/m) / memory bandwidth)
 
     A scan over the maps of a Linear cell goes up and down a tree of 2 log2(T/n) levels, and reads
-    and writes two numbers a unit and step about four times.
+    and writes two numbers a unit and step about four times; a pipeline does so for each block. Then
+    each device applies the maps of the n devices one after the other.
     """
     layers = len(share.layer_inputs)
     if network.recurrent:
@@ -114,7 +117,8 @@ def _step_seconds(share: Share, network: Network, device: Device) -> float:
         flops = 2 * share.batch * numbers / device.flops
         read = network.itemsize * numbers / device.memory_bandwidth
         return 2 * layers * share.steps * (device.step_overhead + max(flops, read))
-    levels = 2 * math.ceil(math.log2(max(share.steps, 2)))
+    levels = 2 * blocks * math.ceil(math.log2(max(share.steps // blocks, 2)))
+    levels += split.time if split.time > 1 else 0
     moved = 4 * 2 * network.itemsize * share.batch * share.steps * share.hidden
     return 2 * layers * (levels * device.step_overhead + moved / device.memory_bandwidth)
 
@@ -221,7 +225,7 @@ def training_cost(
 def _cost(network: Network, device: Device, split: Split, share: Share, blocks: int) -> Cost:
     flops, memory = _flops(share), _memory(share, network)
     products = _product_seconds(share, network, device, flops)
-    in_steps = _step_seconds(share, network, device)
+    in_steps = _step_seconds(share, network, device, split, blocks)
     exchanges = list_exchanges(network, device, split, share, blocks)
     per_step = sum(one.times * one.seconds for one in exchanges if one.in_bubble)
     return Cost(
