@@ -164,6 +164,7 @@ ENTRY %main (a: f32[8]) -> f32[8] {
   %rss = ((f32[16,4]{1,0}), f32[2,4]{1,0}) async-start(%a), calls=%wrapped
   %rsd = f32[2,4]{1,0} async-done(%rss), calls=%wrapped
   %named = f32[6]{0} all-reduce(%a), channel_id=1, replica_groups=mesh['a'=2,'b'=4] {'b':(1)2,'a'}, to_apply=%add
+  %tiled = f32[6]{0} all-reduce(%a), replica_groups=mesh['a'=1,'b'=2,'c'=4], device_ids=([4,2]T(1,0)) {'c'}, to_apply=%add
   %aa = ((f8e4m3fn[8]{0}), f8e4m3fn[8]{0}) all-to-all-start(%a), replica_groups={{0,1},{2,3},{4,5},{6,7}}
   %aad = f8e4m3fn[8]{0} all-to-all-done(%aa)
   ROOT %last = f32[8]{0} get-tuple-element(%w), index=1
@@ -180,6 +181,7 @@ def test_texts_of_other_platforms(text):
         ("all-reduce", 5, 5, 8, ()),
         ("reduce-scatter", 256, 32, 8, ()),
         ("all-reduce", 24, 24, 4, ()),  # half of b and all of a
+        ("all-reduce", 24, 24, 4, ()),
         ("all-to-all", 8, 8, 2, ()),
     ]
 
