@@ -27,6 +27,18 @@ def first_of(names):
     return [first, *(pytest.param(name, marks=pytest.mark.slow) for name in others)]
 
 
+def graded(names, *, default=(), slow=()):
+    """Rows of a test: some by default, one of a kind in the slow run; the rest repeats: exhaustive.
+
+    A slow row has something of its own (a structure, a kind of state, an option). What only takes
+    another cell or dtype through the same code is exhaustive.
+    """
+    assert {*default, *slow} <= {*names}
+    marks = {name: [pytest.mark.exhaustive] for name in names}
+    marks |= {name: [pytest.mark.slow] for name in slow} | {name: [] for name in default}
+    return [pytest.param(name, marks=marks[name]) for name in names]
+
+
 class Case(NamedTuple):
     """A cell and inputs for it.
 

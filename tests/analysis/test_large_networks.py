@@ -12,7 +12,7 @@ SIZE, STEPS, WARMUP, K = 500, 260, 100, 156
 PUBLISHED = {3.0: (0.30958, 0.28717, 0.025106)}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # of a smaller one: test_lyapunov.test_mean_field
 @pytest.mark.parametrize("gain", PUBLISHED)
 def test_the_spectrum_of_a_large_chaotic_network(gain):
     cell = jaxrnn.elman(1, SIZE)

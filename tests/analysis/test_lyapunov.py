@@ -9,7 +9,7 @@ from jax.flatten_util import ravel_pytree
 import jaxrnn
 from analysis.flows import DRIVEN, blank, orthogonal
 from analysis.spectra import CASES, SIZE, STEPS, as_input, gaussian, measured, zero_state
-from cases import first_of
+from cases import graded
 from jaxrnn import analysis
 from jaxrnn.analysis.flow import read_flow
 from jaxrnn.analysis.lyapunov import mean_error, per_step
@@ -148,8 +148,7 @@ def _close(pair, rounding):
     return bool(a == b or abs(a - b) <= rounding * abs(a))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", first_of(["lstm", "gru", "gru_reset_before"]))
+@pytest.mark.parametrize("name", graded(["lstm", "gru", "gru_reset_before"], slow=["lstm"]))
 def test_log_determinants_and_adjoints(name, x64):
     sums, products = jax.jit(lambda *args: _identities(_perturbed(name)[0], *args))(
         *_perturbed(name)[1:]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
+from cases import graded
 from jaxrnn.analysis import mean_field
 
 # Random tanh networks without input: g, q, largest and mean exponent (grid of 1e-3, |z| <= 12).
@@ -287,8 +288,7 @@ def test_gru(reset, x64):
     np.testing.assert_allclose(run(sigma_w, 0.3, mu_z=40.0, input_variance=power).chi, 1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("reset", ["after", "before"])
+@pytest.mark.parametrize("reset", graded(["after", "before"], slow=["after"]))
 def test_update_gate_always_open_is_a_plain_network(reset, x64):
     """With z = 0 and r = 1 the GRU is a plain tanh network, in every quantity."""
     args = {"mu_r": 40.0, "mu_z": -40.0, "input_variance": 0.1 * np.ones(3), "reset": reset}
@@ -341,8 +341,7 @@ def simulate(cell, key, gain, bias, power, centre, size, num_steps, fresh):
     return squares[begin:].mean(0), jnp.exp(logs[begin:].mean()), params, state
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("reset", ["after", "before"])
+@pytest.mark.parametrize("reset", graded(["after", "before"], slow=["before"]))
 def test_gru_against_random_cells(reset):
     """Weights drawn anew at every step, as the theory has it: it is then exact."""
     size = 240

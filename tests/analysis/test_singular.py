@@ -163,9 +163,15 @@ def _long(num_steps):
     return draw, many_digits(draw)[0]
 
 
-@pytest.mark.slow
-@every_dtype
-@pytest.mark.parametrize("num_steps", [256, 480])
+@pytest.mark.parametrize(
+    ("num_steps", "dtype"),
+    [
+        pytest.param(256, "float32", marks=pytest.mark.slow),
+        pytest.param(480, "float64", marks=pytest.mark.slow),
+        pytest.param(256, "float64", marks=pytest.mark.exhaustive),
+        pytest.param(480, "float32", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_long_products(num_steps, dtype):
     with jax.enable_x64(dtype == "float64"):
         draw, want = _long(num_steps)

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import math
+import os
 import pathlib
 import subprocess
 import sys
@@ -322,8 +323,15 @@ LONG = ("03_", "06_", "08_", "09_", "13_")
 OF_OTHERS = {"10_your_flax_model": "flax"}  # need another library
 
 
+# As scripts these show the words of the command line and the exit; the others, whose `main` runs
+# above, repeat that.
+AS_SCRIPTS = ("02_", "07_", "12_")
+
+
 def script(path):
-    mark = pytest.mark.peer if path.stem in OF_OTHERS else pytest.mark.slow
+    mark = pytest.mark.slow if path.stem.startswith(AS_SCRIPTS) else pytest.mark.exhaustive
+    if path.stem in OF_OTHERS:
+        mark = pytest.mark.peer
     return pytest.param(path, marks=mark, id=path.stem)
 
 
@@ -338,7 +346,13 @@ def test_an_example_runs_as_a_script(path, tmp_path):
         text=True,
         timeout=300,
         check=False,
-        env={"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "PATH": "", "HOME": str(tmp_path)},
+        env={
+            "PYTHONPATH": str(ROOT),
+            "JAX_PLATFORMS": "cpu",
+            "PATH": "",
+            "HOME": str(tmp_path),
+            "XLA_FLAGS": os.environ["XLA_FLAGS"],  # as tests/conftest.py sets them
+        },
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout

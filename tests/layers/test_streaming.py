@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from cases import BATCH, CASES, STEPS, first_of
+from cases import BATCH, CASES, STEPS, first_of, graded
 
 NUMBERS = np.random.default_rng(0)
 RESETS = np.zeros((STEPS, *BATCH), bool)
@@ -50,7 +50,12 @@ CELLS = [name for name, case in CASES.items() if name in FEW or not case.zoo]
 
 
 @pytest.mark.parametrize(
-    "name", first_of(["nested", *(name for name in CELLS if name != "nested")])
+    "name",
+    graded(
+        CELLS,
+        default=["nested"],
+        slow=["lstm", "lru", "mlstm", "exp_rnn", "conv_gru", "learned_state_lstm", "mixed_tokens"],
+    ),
 )
 def test_a_cell_step_by_step_is_its_unroll(name, key):
     """Streams begin anew and pause, each by itself."""

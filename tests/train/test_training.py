@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jaxrnn
-from cases import BASIC
+from cases import BASIC, graded
 from jaxrnn import tasks, train
 
 HIDDEN = 12
@@ -32,18 +32,13 @@ def fit(name, task, steps, rate=1e-2, hidden=HIDDEN):
     return train.fit(score(net, task), params, optax.adam(rate), batch_fn, steps=steps)
 
 
-# one cell here, the others in the slow run: compiling is what takes the time
-SOME = [pytest.param(name, marks=[pytest.mark.slow] * (name != "lstm")) for name in BASIC]
-
-
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("name", graded(BASIC, default=["lstm"], slow=["gru"]))
 def test_the_loss_falls_on_adding(name):
     losses = fit(name, tasks.adding(length=8, batch_size=32), steps=60).metrics.loss
     assert losses[-10:].mean() < 0.7 * losses[:3].mean()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", BASIC)
+@pytest.mark.parametrize("name", graded(BASIC, slow=["lstm", "elman"]))
 def test_the_loss_falls_on_text(name):
     result = fit(name, tasks.text(length=10, batch_size=16), steps=40, rate=3e-2)
     losses = result.metrics.loss
@@ -158,8 +153,8 @@ def test_windows_of_a_stream_are_one_long_run():
     np.testing.assert_allclose(result.metrics.loss, expected, rtol=1e-5)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["elman", "gru"])  # the zoo: tests/cells/test_training.py
+# the zoo: tests/cells/test_training.py
+@pytest.mark.parametrize("name", graded(["elman", "gru"], slow=["gru"]))
 def test_learning_curves_on_adding(name):
     """Over ten steps a cell, the plain one included, learns to add."""
     task = tasks.adding(length=10, batch_size=64)

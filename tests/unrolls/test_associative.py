@@ -10,11 +10,13 @@ from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import jaxrnn
-from cases import first_of, leaky, minimal, needs_two, rotating, shifted
+from cases import graded, leaky, minimal, needs_two, rotating, shifted
 from jaxrnn.unrolls import associative_unroll, checkpointed, chunked_unroll, unroll
 
 INPUT, HIDDEN, STEPS = 2, 4, 7
 SLOW = pytest.mark.slow
+EXHAUSTIVE = pytest.mark.exhaustive
+ALIKE = ("min_gru", "min_lstm", "s5", "rg_lru")  # diagonal maps, as `minimal` and the LRU
 
 
 def shared(input_size, hidden_size):
@@ -36,18 +38,22 @@ UNROLLS = {
     "chunked": functools.partial(chunked_unroll, chunk_size=3),
     "sequential": chunked_unroll,  # the default on CPU
 }
-# Complex diagonal maps and dense maps, one unroll each; every cell in the slow run.
+# Complex diagonal maps and dense maps, one unroll each; in the slow run every kind of cell.
 ROWS = [
     ("lru", "both", (2,), ("associative",)),
     ("rotating", "plain", (2, 1), ("sequential",)),
     *(
         pytest.param(name, kind, batch, ("associative", "chunked"), marks=SLOW)
         for name, kind, batch in (
-            *((name, "both", (2,)) for name in CELLS),
+            *((name, "both", (2,)) for name in CELLS if name not in ALIKE),
             ("shared", "plain", (2, 1)),
             ("shared", "mask", ()),
             ("min_gru", "mask", (2, 1)),
         )
+    ),
+    *(
+        pytest.param(name, "both", (2,), ("associative", "chunked"), marks=EXHAUSTIVE)
+        for name in ALIKE
     ),
 ]
 
@@ -209,7 +215,10 @@ def test_a_reset_cuts_off_what_is_not_finite(run):
     assert_trees_close((last, ys[3:]), (alone, zs), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", first_of(CELLS))
+@pytest.mark.parametrize(
+    "name",
+    graded(CELLS, default=["qrnn"], slow=["lru", "mlstm", "rotating", "shared", "learned"]),
+)
 def test_prefill_in_parallel_and_decode_step_by_step(name, x64):
     cell = CELLS[name]
     params, xs, state = inputs(cell, 9, (2,))
@@ -226,8 +235,7 @@ def test_prefill_in_parallel_and_decode_step_by_step(name, x64):
     assert_trees_close(go_on(params, xs, state), unroll(cell, params, xs, state))
 
 
-@SLOW
-@pytest.mark.parametrize("name", ["min_gru", "lru", "rg_lru", "qrnn"])
+@pytest.mark.parametrize("name", graded(["min_gru", "lru", "rg_lru", "qrnn"], slow=["lru"]))
 def test_single_precision_over_a_long_sequence(name):
     cell, steps = CELLS[name], 65_536
     with jax.enable_x64(True):
@@ -297,10 +305,13 @@ def test_it_works_inside_checkpointed(x64):
 
 
 @needs_two
-@SLOW
 @pytest.mark.parametrize(
     ("run", "name", "kind"),
-    [("associative", "lru", "both"), ("chunked", "lru", "both"), ("sequential", "shared", "plain")],
+    [
+        pytest.param("associative", "lru", "both", marks=SLOW),
+        pytest.param("chunked", "lru", "both", marks=EXHAUSTIVE),
+        pytest.param("sequential", "shared", "plain", marks=SLOW),
+    ],
 )
 def test_shard_map_and_explicit_mesh(run, name, kind, x64):
     cell, batch = CELLS[name], 4

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from cases import CASES, first_of, leaky
+from cases import CASES, first_of, graded, leaky
 from jaxrnn.unrolls import newton
 from jaxrnn.unrolls.newton_flow import read_problem
 
@@ -89,7 +89,9 @@ def agree(got, expected, size=1e-9):
 newton_run = functools.partial(jaxrnn.newton_unroll_with_info, block_size=3)
 
 
-@pytest.mark.parametrize("name", first_of(list(CELLS)))
+@pytest.mark.parametrize(
+    "name", graded(CELLS, default=["gru"], slow=["lstm", "ind_rnn", "leaky", "lru"])
+)
 def test_it_is_unroll(name, x64):
     cell = CELLS[name]
     arguments, flags = make(cell)
@@ -241,8 +243,7 @@ def test_a_warm_start_needs_fewer_iterations(x64):
     np.testing.assert_allclose(ys, jaxrnn.unroll(cell, moved, xs)[1], atol=1e-9)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", list(CELLS))
+@pytest.mark.parametrize("name", graded(CELLS, slow=["gru", "leaky", "lru"]))
 def test_ten_thousand_steps(name, x64):
     cell = CELLS[name]
     arguments, flags = make(cell, steps=10_000, batch=())

@@ -29,15 +29,20 @@ UNROLLS = {
     "newton": functools.partial(newton_unroll, block_size=4),
 }
 DEFAULT = [("unroll", "nested", True)]
-SLOW = [("unroll", name, True) for name in ("lstm", "leaky", "gru", "learned")]
-SLOW += [
-    ("truncated", "learned", True),
-    ("unroll", "nested", False),
+SLOW = [
+    ("unroll", "learned", True),
     ("checkpointed", "learned", True),
+    ("truncated", "learned", True),
+    ("fused", "learned", True),
+    ("newton", "nested", True),
 ]
-SLOW += [("fused", "gru", True), ("fused", "learned", True)]
-SLOW += [("fused", "lstm", False), ("newton", "nested", True)]
-ROWS = [*DEFAULT, *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW)]
+MORE = [("unroll", name, True) for name in ("lstm", "leaky", "gru")]
+MORE += [("unroll", "nested", False), ("fused", "gru", True), ("fused", "lstm", False)]
+ROWS = [
+    *DEFAULT,
+    *(pytest.param(*row, marks=pytest.mark.slow) for row in SLOW),
+    *(pytest.param(*row, marks=pytest.mark.exhaustive) for row in MORE),
+]
 NUMBERS = np.random.default_rng(0)
 XS = jnp.asarray(NUMBERS.standard_normal((STEPS, BATCH, INPUT)), jnp.float32)
 RESETS = jnp.asarray(NUMBERS.random((STEPS, BATCH)) < 0.3)
