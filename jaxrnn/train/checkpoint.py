@@ -6,24 +6,22 @@
     DIR/step_00001000/manifest.json         what they are: names, shapes, dtypes, checksums, info
 """
 
+import json
 import os
+import secrets
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxrnn.core.checks import check_size
+from jaxrnn.train.checkpoint_files import looks_whole, read_manifest
 from jaxrnn.train.manifest import CheckpointError, UnknownVersionError
-from jaxrnn.train.snapshot import (
-    Contents,
-    Snapshot,
-    fill_directory,
-    looks_whole,
-    read_directory,
-    read_manifest,
-    snapshot,
-)
-from jaxrnn.train.step_directory import keep_newest, publish, step_path, steps_in
+from jaxrnn.train.parts import fill_together, follow, telling
+from jaxrnn.train.reading import Contents, make_contents, read_directory, read_files
+from jaxrnn.train.snapshot import Snapshot, fill_directory, snapshot
+from jaxrnn.train.step_directory import check_free, keep_newest, publish, step_path, steps_in
+from jaxrnn.train.together import ALONE, Processes, all_succeed, processes_of
 
 __all__ = [
     "CheckpointError",
@@ -69,6 +67,24 @@ def _existing(directory: Path, step: int, *, by: str) -> bool:
     raise FileExistsError(msg)
 
 
+def _written(directory: Path, snapshot: Snapshot, *, by: str) -> Path:
+    """Writes a snapshot, and returns the directory of the checkpoint."""
+    step, share = snapshot.manifest.step, snapshot.share
+    if share is None:
+        replace = _existing(directory, step, by=by)
+        return publish(directory, step, lambda new: fill_directory(new, snapshot), replace=replace)
+    if share.processes.index:
+        return follow(directory, snapshot)
+    with telling(directory, snapshot):
+        return publish(
+            directory,
+            step,
+            lambda new: fill_together(new, snapshot),
+            replace=_existing(directory, step, by=by),
+            token=share.token,
+        )
+
+
 def write_snapshot(
     directory: str | os.PathLike, snapshot: Snapshot, keep: int, *, by: str = "save_checkpoint"
 ) -> Path:
@@ -76,7 +92,7 @@ def write_snapshot(
 
     Args:
       directory: where.
-      snapshot: what.
+      snapshot: what; of several processes each calls this with its own.
       keep: how many checkpoints to keep.
       by: the function the user called, for the messages.
 
@@ -85,19 +101,30 @@ def write_snapshot(
 
     Raises:
       FileExistsError: there is a checkpoint of this step that is not broken.
-      OSError: the disk refuses; the message says that older checkpoints are as they were.
+      OSError: the disk refuses, or another process did not write its share; the message says that
+        older checkpoints are as they were.
+      ValueError: the processes save different trees.
     """
     directory, step = Path(directory), snapshot.manifest.step
-    replace = _existing(directory, step, by=by)
     try:
-        path = publish(directory, step, lambda new: fill_directory(new, snapshot), replace=replace)
-    except OSError as error:
+        path = _written(directory, snapshot, by=by)
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileExistsError) and error.errno is None:
+            raise
+        if isinstance(error, ValueError) or error.errno is None:  # of what processes do together
+            msg = (
+                f"{by}: {error}; in the checkpoint of step {step} in {directory}; the checkpoints "
+                "that are there are as they were"
+            )
+            raise type(error)(msg) from error
         msg = (
             f"{by}: got {error} for the checkpoint of step {step}; expected to write to "
             f"{directory}; make room, or name another directory; the checkpoints that are there "
             "are as they were"
         )
         raise OSError(error.errno, msg) from error
+    if snapshot.share is not None and snapshot.share.processes.index:
+        return path
     try:
         keep_newest(directory, step, keep, looks_whole)
     except OSError as error:
@@ -120,6 +147,10 @@ def save_checkpoint(
     forced to the disk and renamed. One run at a time writes to a directory; what killed runs left
     unfinished there is removed.
 
+    Where an array lies over several processes, all of them call this together, with a directory on
+    a file system that they share: each writes the pieces that it holds, process 0 the rest. Any
+    number of devices and processes can load it.
+
     Args:
       directory: holds one directory a step; made if it is not there.
       tree: arrays of JAX or NumPy of any dtype of numbers, random keys, numbers of Python; such as
@@ -136,8 +167,10 @@ def save_checkpoint(
       FileExistsError: the directory holds a checkpoint of this step that is good, or of an unknown
         version.
       OSError: the disk refuses, being full for instance; older checkpoints are as they were.
+      TimeoutError: another process does nothing for ten minutes; the message says which.
       TypeError: a leaf or something in `info` cannot be stored, or a count is no integer.
-      ValueError: `step` is negative, `keep` less than 1, or a number in `info` is not finite.
+      ValueError: `step` is negative, `keep` less than 1, or a number in `info` is not finite; the
+        `fit` that is running saves to `directory`; processes save different trees.
 
     Example:
       >>> import jax.numpy as jnp, tempfile
@@ -148,7 +181,77 @@ def save_checkpoint(
       ('step_00000010', [0.0, 1.0, 2.0], 10, {'lr': 0.1})
     """
     keep = check_size("keep", keep, by="save_checkpoint")
-    return write_snapshot(directory, snapshot(tree, step=step, info=info), keep)
+    check_free(directory, by="save_checkpoint")
+    taken = snapshot(tree, step=step, info=info)
+    if taken.share is not None:
+        token = taken.share.processes.exchange(secrets.token_hex(8))[0]
+        taken = taken._replace(share=taken.share._replace(token=token))
+    return write_snapshot(directory, taken, keep)
+
+
+def _steps(directory: str | os.PathLike, step: int | None, *, by: str) -> list[int]:
+    """Returns the steps that come into question, descending."""
+    steps = steps_in(directory, by=by)
+    if not steps or (step is not None and step not in steps):
+        what = "checkpoint" if step is None else f"checkpoint of step {step}"
+        there = f"one of the steps {', '.join(map(str, steps))}" if steps else "step_NNNNNNNN in it"
+        msg = f"{by}: got {directory} without a {what}; expected {there}; look at the path"
+        raise FileNotFoundError(msg)
+    return steps[::-1] if step is None else [step]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+class _Gone(Exception):
+    """A checkpoint was removed or replaced while it was read: no broken one."""
+
+
+def _try(read: Callable[[Path], Any], path: Path, *, by: str) -> tuple[Any, Exception | None]:
+    """Returns what `read` makes of a checkpoint, and what was wrong with that."""
+    before = _identity(path)
+    try:
+        return read(path), None
+    except UnknownVersionError as error:
+        return None, UnknownVersionError(f"{by}: in {path}: {error}")
+    except CheckpointError as error:
+        same = before is not None and _identity(path) == before
+        return None, error if same else _Gone()
+    except Exception as error:
+        return None, error
+
+
+def _verdict(error: Exception | None, processes: Processes, *, by: str) -> str:
+    """Returns why a checkpoint is passed over, the same in all processes; "" where it is not.
+
+    Raises:
+      Exception: the error, where none is passed over for it.
+    """
+    passed = error is None or isinstance(error, _Gone)
+    kind = "" if passed else f"{type(error).__name__}: "
+    if isinstance(error, CheckpointError) and not isinstance(error, UnknownVersionError):
+        passed, kind = True, ""
+    word = {"stop": not passed, "gone": isinstance(error, _Gone), "why": f"{kind}{error or ''}"}
+    if processes.count == 1:
+        words = [word]
+    else:
+        words = [json.loads(one) for one in processes.exchange(json.dumps(word))]
+    if not passed:
+        raise error
+    why = [
+        one["why"] if processes.count == 1 else f"process {index}: {one['why']}"
+        for index, one in enumerate(words)
+        if one["why"]
+    ]
+    if any(one["stop"] for one in words):
+        msg = f"{by}: stopped since another process did; {'; '.join(why)}"
+        raise RuntimeError(msg)
+    return "gone" if any(one["gone"] for one in words) else "; ".join(why)
 
 
 def _choose(
@@ -158,41 +261,46 @@ def _choose(
     *,
     by: str,
     level: int,
+    processes: Processes = ALONE,
 ) -> Any:
     """Returns what `read` makes of the step's checkpoint, or of the newest that is not broken.
 
-    A warning is that of the caller `level` frames above.
+    Of several processes, process 0 chooses, and what is broken for one of them is so for all. A
+    warning is that of the caller `level` frames above.
     """
-    steps = steps_in(directory, by=by)
-    if not steps or (step is not None and step not in steps):
-        what = "checkpoint" if step is None else f"checkpoint of step {step}"
-        there = f"one of the steps {', '.join(map(str, steps))}" if steps else "step_NNNNNNNN in it"
-        msg = f"{by}: got {directory} without a {what}; expected {there}; look at the path"
-        raise FileNotFoundError(msg)
-    broken = []
-    for one in reversed(steps) if step is None else [step]:
+    broken: dict[int, str] = {}
+    while True:
+        steps = all_succeed(processes, lambda: _steps(directory, step, by=by), by=by)
+        left = [one for one in steps if one not in broken]
+        one = int(processes.exchange(str(left[0] if left else -1))[0])
+        if one < 0:
+            break
         path = step_path(directory, one)
-        try:
-            found = read(path)
-        except UnknownVersionError as error:
-            msg = f"{by}: in {path}: {error}"
-            raise UnknownVersionError(msg) from None
-        except CheckpointError as error:
-            broken.append(f"{path}: {error}")
+        found, error = _try(read, path, by=by)
+        why = _verdict(error, processes, by=by)
+        if why == "gone":
+            continue
+        if why:
+            broken[one] = f"{path}: {why}"
             continue
         if broken:
-            lines = "; ".join(broken)
-            msg = f"{by}: got broken checkpoints, and loads step {one} instead; {lines}"
-            warnings.warn(msg, stacklevel=level + 1)
+            msg = f"{by}: got broken checkpoints, and loads step {one} instead; "
+            warnings.warn(msg + "; ".join(broken.values()), stacklevel=level + 1)
         return found
     what = "a broken checkpoint" if len(broken) == 1 else "broken checkpoints alone"
-    lines = "\n  ".join(broken)
+    lines = "\n  ".join(broken.values())
     msg = f"{by}: got {what}; expected one as it was saved; load another:\n  {lines}"
     raise CheckpointError(msg)
 
 
 def load_contents(
-    directory: str | os.PathLike, like: Any, *, step: int | None = None, by: str, level: int
+    directory: str | os.PathLike,
+    like: Any,
+    *,
+    step: int | None = None,
+    by: str,
+    level: int,
+    processes: Processes | None = None,
 ) -> Contents:
     """Loads a checkpoint with the arrays beside its tree; see `load_checkpoint`.
 
@@ -202,12 +310,15 @@ def load_contents(
       step: as there.
       by: the function the user called, for the messages.
       level: how many frames above this one the user called it, for warnings.
+      processes: which hold `like` together; found from its arrays if not given.
     """
+    processes = processes_of(like, by=by) if processes is None else processes
 
     def read(path):
-        return read_directory(path, like, by=by)
+        return read_files(path, like, by=by)
 
-    return _choose(directory, step, read, by=by, level=level + 1)
+    files = _choose(directory, step, read, by=by, level=level + 1, processes=processes)
+    return make_contents(files, like)
 
 
 def load_checkpoint(directory: str | os.PathLike, like: Any, *, step: int | None = None) -> Loaded:
@@ -228,7 +339,9 @@ def load_checkpoint(directory: str | os.PathLike, like: Any, *, step: int | None
       directory: what `save_checkpoint` or `fit` was given.
       like: a tree of the structure, shapes and dtypes that are expected; arrays, or what
         `jax.eval_shape` returns. Its values are not used. Where it holds JAX arrays, so does the
-        result, sharded as they are; for arrays of NumPy and numbers of Python it holds such.
+        result, sharded as they are, however they were when saved; for arrays of NumPy and numbers
+        of Python it holds such. Where one lies over several processes all call this together, and
+        each reads what it needs.
       step: which checkpoint; the newest that is not broken if not given.
 
     Returns:
@@ -239,6 +352,7 @@ def load_checkpoint(directory: str | os.PathLike, like: Any, *, step: int | None
         an unknown version. It is a ValueError.
       FileNotFoundError: there is no checkpoint, or none of this step.
       NotADirectoryError: `directory` is something else.
+      RuntimeError: it failed in another process; the message says why.
       ValueError: the checkpoint is of another architecture; the message lists the leaves that
         differ, got and expected.
 

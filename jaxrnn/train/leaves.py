@@ -6,12 +6,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType
 
+from jaxrnn.train.pieces import Box, box_of, whole_box
 from jaxrnn.train.safetensors import DTYPES, dtype_name
 
 __all__ = [
     "Leaf",
     "Plain",
+    "boxes_of",
     "describe",
     "differences",
     "named_leaves",
@@ -167,16 +170,23 @@ def to_stored(name: str, leaf: Any, *, by: str) -> np.ndarray:
       by: the function the user called, for the message.
 
     Raises:
-      ValueError: a Python integer does not fit into 64 bits, or other processes hold parts of
-        the array.
+      ValueError: a Python integer does not fit into 64 bits, or the array lies on devices of
+        another process alone.
     """
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-        msg = (
-            f"{by}: got an array at {name or 'the root'} of which other processes hold parts; "
-            "expected one that this process holds; gather it first, or use orbax"
-        )
-        raise ValueError(msg)
+        if not leaf.size:  # of which there is nothing to fetch
+            kind, shape, _ = stored_type(leaf)
+            return np.zeros(shape, DTYPES[kind])
+        if not leaf.is_fully_replicated or not leaf.addressable_shards:
+            msg = (
+                f"{by}: got an array at {name or 'the root'} of which this process holds a part "
+                "or nothing; expected all of it, or an array over all processes; place it anew"
+            )
+            raise ValueError(msg)
+        leaf = leaf.addressable_shards[0].data
     if _is_key(leaf):
+        if len(leaf.sharding.device_set) == 1:  # on one device, or for each there is a program
+            leaf = jax.device_put(leaf, jax.local_devices()[0])
         return np.asarray(jax.random.key_data(leaf))
     try:
         values = np.asarray(leaf, _leaf_dtype(leaf))
@@ -188,19 +198,55 @@ def to_stored(name: str, leaf: Any, *, by: str) -> np.ndarray:
     return values.reshape(-1).view(DTYPES[kind]).reshape(shape)
 
 
-def restore(like: Any, weak_type: bool, stored: np.ndarray) -> Any:
+def _spread(like: Any) -> jax.sharding.Sharding | None:
+    """Returns the sharding over several devices that an array is to get, None for no such."""
+    sharding = _wanted_sharding(like)
+    return sharding if sharding is not None and len(sharding.device_set) > 1 else None
+
+
+def _wanted_sharding(like: Any) -> jax.sharding.Sharding | None:
+    """Returns the sharding that is asked for: of a shape its own, of an array one it is tied to."""
+    if not isinstance(like, jax.ShapeDtypeStruct) and not getattr(like, "committed", False):
+        return None
+    abstract = isinstance(getattr(like.sharding, "mesh", None), jax.sharding.AbstractMesh)
+    return None if abstract else like.sharding
+
+
+def boxes_of(like: Any) -> list[Box]:
+    """Returns the boxes of an array that this process needs, to make one like another.
+
+    Args:
+      like: an array, the shape of one, or a number. Where it lies over several devices each needs
+        its own box, otherwise it is the whole array.
+
+    Example:
+      >>> boxes_of(np.zeros((3, 2)))
+      [((0, 3), (0, 2))]
+    """
+    shape, sharding = tuple(getattr(like, "shape", ())), _spread(like)
+    if sharding is None:
+        return [whole_box(shape)]
+    indices = sharding.addressable_devices_indices_map(shape).values()
+    return list(dict.fromkeys(box_of(index, shape) for index in indices))
+
+
+def restore(like: Any, weak_type: bool, stored: Mapping[Box, np.ndarray]) -> Any:
     """Returns what `to_stored` took apart.
 
     Args:
       like: a leaf of the same kind, shape and dtype; of a JAX array the new one gets the sharding.
       weak_type: whether the type of the result is weak.
-      stored: the array that is stored.
+      stored: what is stored, by the boxes that `boxes_of` says.
     """
+    shape, sharding = tuple(getattr(like, "shape", ())), _spread(like)
+    if sharding is not None:
+        return _restore_spread(like, weak_type, stored, sharding)
+    values = stored[whole_box(shape)]
     if _is_key(like):
-        keys = jax.random.wrap_key_data(jnp.array(stored), impl=_key_data(like)[0])
+        keys = jax.random.wrap_key_data(jnp.array(values), impl=_key_data(like)[0])
         return _placed(keys, like)
-    dtype, shape = _leaf_dtype(like), getattr(like, "shape", ())
-    values = stored.reshape(-1).view(_native(dtype)).reshape(shape)
+    dtype = _leaf_dtype(like)
+    values = _as_native(values, dtype, shape)
     if type(like) in _SCALARS:
         return values.item()
     if not isinstance(like, jax.Array | jax.ShapeDtypeStruct):
@@ -209,10 +255,45 @@ def restore(like: Any, weak_type: bool, stored: np.ndarray) -> Any:
     with jax.enable_x64(True):  # or an array of 64 bits would lose half of them
         made = jnp.array(values)
     if weak_type:
-        weak = jnp.broadcast_to(jnp.asarray(dtype.type(0).item()), shape)
-        # An update keeps the type of what is updated, weak as it is.
-        made = weak.at[...].set(made) if weak.dtype == dtype else made
+        made = _weak(made)
     return _placed(made, like)
+
+
+def _restore_spread(
+    like: Any, weak_type: bool, stored: Mapping[Box, np.ndarray], sharding: jax.sharding.Sharding
+) -> jax.Array:
+    """Makes an array over several devices, of which each gets its box."""
+    shape = tuple(like.shape)
+
+    def values(index):
+        box = box_of(index, shape)
+        if _is_key(like):
+            return jax.random.wrap_key_data(jnp.array(stored[box]), impl=_key_data(like)[0])
+        return _as_native(stored[box], _leaf_dtype(like), tuple(b - a for a, b in box))
+
+    with jax.enable_x64(True):
+        made = jax.make_array_from_callback(shape, sharding, values)
+    return jax.device_put(_weak(made), sharding) if weak_type else made
+
+
+def _with_weak_type(made: jax.Array) -> jax.Array:
+    weak = jnp.broadcast_to(jnp.asarray(made.dtype.type(0).item()), made.shape)
+    return weak.at[...].set(made)  # an update keeps the type of what is updated, weak as it is
+
+
+def _weak(made: jax.Array) -> jax.Array:
+    """Returns an array with a weak type, where its dtype is one that a weak type can have."""
+    if jnp.asarray(made.dtype.type(0).item()).dtype != made.dtype:
+        return made
+    run, sharding = _with_weak_type, made.sharding
+    if AxisType.Explicit in getattr(getattr(sharding, "mesh", None), "axis_types", ()):
+        run = jax.sharding.auto_axes(run, out_sharding=sharding)
+    return jax.jit(run)(made)
+
+
+def _as_native(stored: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns what is stored as numbers of a dtype."""
+    return np.ascontiguousarray(stored).reshape(-1).view(_native(dtype)).reshape(shape)
 
 
 def _native(dtype: np.dtype) -> np.dtype:
@@ -220,8 +301,8 @@ def _native(dtype: np.dtype) -> np.dtype:
 
 
 def _placed(made: jax.Array, like: Any) -> jax.Array:
-    placed = isinstance(like, jax.Array) and like.committed
-    return jax.device_put(made, like.sharding) if placed else made
+    sharding = _wanted_sharding(like)
+    return made if sharding is None else jax.device_put(made, sharding)
 
 
 def differences(got: Mapping[str, Leaf], expected: Mapping[str, Leaf]) -> list[str]:

@@ -5,6 +5,7 @@ import json
 import math
 import operator
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -12,11 +13,13 @@ import numpy as np
 
 from jaxrnn._version import __version__
 from jaxrnn.train.leaves import Leaf
+from jaxrnn.train.pieces import Piece, check_tiling
 from jaxrnn.train.safetensors import strict_json
 
 __all__ = [
     "CheckpointError",
     "Manifest",
+    "Part",
     "UnknownVersionError",
     "check_info",
     "current_versions",
@@ -25,8 +28,9 @@ __all__ = [
 ]
 
 _FORMAT = "jaxrnn checkpoint"
-_VERSION = 1
-_FIELDS = {"format", "version", "step", "arrays", "extra", "file", "versions", "info", "sha256"}
+_WHOLE, _PARTS = 1, 2  # versions: one file of whole arrays; a file of pieces from each process
+_FIELDS = {"format", "version", "step", "arrays", "extra", "versions", "info", "sha256"}
+_FILES = {_WHOLE: "file", _PARTS: "parts"}
 
 
 class CheckpointError(ValueError):
@@ -37,6 +41,18 @@ class UnknownVersionError(CheckpointError):
     """A checkpoint of a version of the format that is not known here; it need not be broken."""
 
 
+class Part(NamedTuple):
+    """The file of arrays that one of several processes wrote.
+
+    Attributes:
+      size: in bytes.
+      header: the sha256 of its header; pieces have checksums of their own.
+    """
+
+    size: int
+    header: str
+
+
 class Manifest(NamedTuple):
     """What a manifest says.
 
@@ -44,10 +60,12 @@ class Manifest(NamedTuple):
       step: the number of training steps done, which is the position in the data too.
       leaves: the tree's, by name.
       extra: other arrays, by name.
-      size: of the file of arrays, in bytes.
+      size: of the file of arrays, in bytes; 0 where there are parts.
       sha256: of the file of arrays.
       info: what the user added.
       versions: of the packages that wrote it, by name.
+      parts: the files of arrays of several processes; none where there is one file.
+      pieces: where the arrays lie in the parts, by name.
     """
 
     step: int
@@ -57,6 +75,8 @@ class Manifest(NamedTuple):
     sha256: str
     info: dict[str, Any]
     versions: dict[str, str]
+    parts: tuple[Part, ...] = ()
+    pieces: Mapping[str, tuple[Piece, ...]] = MappingProxyType({})
 
 
 def current_versions() -> dict[str, str]:
@@ -110,6 +130,11 @@ def _leaf_fields(name: str, leaf: Leaf, how: str) -> dict[str, Any]:
     return {"name": name} | leaf._asdict() | {"shape": shape, "stored_as": how}
 
 
+def _piece_fields(piece: Piece) -> dict[str, Any]:
+    start, stop = ([pair[end] for pair in piece.box] for end in (0, 1))
+    return {"part": piece.part, "start": start, "stop": stop, "sha256": piece.sha256}
+
+
 def write_manifest(manifest: Manifest, stored_as: Mapping[str, str]) -> bytes:
     """Returns the manifest's text.
 
@@ -118,18 +143,26 @@ def write_manifest(manifest: Manifest, stored_as: Mapping[str, str]) -> bytes:
       stored_as: how each array is stored, for other readers.
     """
 
-    def listed(leaves):
-        return [_leaf_fields(name, leaf, stored_as[name]) for name, leaf in leaves.items()]
+    def fields_of(name, leaf):
+        fields = _leaf_fields(name, leaf, stored_as[name])
+        if manifest.parts:
+            fields["pieces"] = [_piece_fields(piece) for piece in manifest.pieces[name]]
+        return fields
 
+    version = _PARTS if manifest.parts else _WHOLE
+    files = {
+        _WHOLE: {"size": manifest.size, "sha256": manifest.sha256},
+        _PARTS: [part._asdict() for part in manifest.parts],
+    }
     fields = {
         "format": _FORMAT,
-        "version": _VERSION,
+        "version": version,
         "step": manifest.step,
         "versions": manifest.versions,
         "info": manifest.info,
-        "arrays": listed(manifest.leaves),
-        "extra": listed(manifest.extra),
-        "file": {"size": manifest.size, "sha256": manifest.sha256},
+        "arrays": [fields_of(name, leaf) for name, leaf in manifest.leaves.items()],
+        "extra": [fields_of(name, leaf) for name, leaf in manifest.extra.items()],
+        _FILES[version]: files[version],
     }
     fields["sha256"] = _digest(fields)
     return (json.dumps(fields, indent=1) + "\n").encode()
@@ -146,6 +179,37 @@ def _leaves(listed: Any) -> dict[str, Leaf]:
             msg = "a leaf without a name of its own"
             raise ValueError(msg)
         found[fields["name"]] = leaf
+    return found
+
+
+def _parts(listed: Any) -> tuple[Part, ...]:
+    """Reads the list of files, or raises as `_leaves` does."""
+    parts = tuple(Part(operator.index(one["size"]), one["header"]) for one in listed)
+    if not parts:
+        msg = "no parts"
+        raise ValueError(msg)
+    return parts
+
+
+def _pieces(listed: Any, parts: int) -> dict[str, tuple[Piece, ...]]:
+    """Reads where arrays lie, or raises as `_leaves` does."""
+    found = {}
+    for fields in listed:
+        pieces = []
+        for one in fields["pieces"]:
+            ends = (map(operator.index, one[end]) for end in ("start", "stop"))
+            piece = Piece(
+                operator.index(one["part"]), tuple(zip(*ends, strict=True)), one["sha256"]
+            )
+            if not 0 <= piece.part < parts:
+                msg = f"a piece in part {piece.part} of {parts}"
+                raise ValueError(msg)
+            pieces.append(piece)
+        check_tiling(fields["name"], fields["shape"], [piece.box for piece in pieces])
+        found[fields["name"]] = tuple(pieces)
+    if len(found) < len(listed):
+        msg = "a name that stands twice"
+        raise ValueError(msg)
     return found
 
 
@@ -170,22 +234,26 @@ def parse_manifest(text: bytes) -> Manifest:
     if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
         msg = f"got a manifest without format {_FORMAT!r}; expected one that jaxrnn wrote"
         raise CheckpointError(msg)
-    if fields.get("version") != _VERSION or type(fields["version"]) is not int:
+    version = fields.get("version")
+    if type(version) is not int or version not in _FILES:
         msg = (
-            f"got version {fields.get('version')!r:.50} of the format; expected {_VERSION}; load "
-            "it with the version of jaxrnn that wrote it"
+            f"got version {version!r:.50} of the format; expected {_WHOLE} or {_PARTS}; load it "
+            "with the version of jaxrnn that wrote it"
         )
         raise UnknownVersionError(msg)
     said = fields.pop("sha256", None)
     try:
-        same = set(fields) | {"sha256"} == _FIELDS and said == _digest(fields)
+        names = set(fields) | {"sha256"}
+        same = names == _FIELDS | {_FILES[version]} and said == _digest(fields)
     except RecursionError:
         same = False
     if not same:
         msg = "got a manifest that does not fit its own checksum; expected it as it was written"
         raise CheckpointError(msg)
     try:
-        file = fields["file"]
+        file = fields.get("file", {"size": 0, "sha256": ""})
+        parts = _parts(fields["parts"]) if version == _PARTS else ()
+        listed = [*fields["arrays"], *fields["extra"]] if parts else []
         manifest = Manifest(
             operator.index(fields["step"]),
             _leaves(fields["arrays"]),
@@ -194,6 +262,8 @@ def parse_manifest(text: bytes) -> Manifest:
             file["sha256"],
             check_info(fields["info"], by="load_checkpoint"),
             {name: f"{one!s:.50}" for name, one in dict(fields["versions"]).items()},
+            parts,
+            _pieces(listed, len(parts)),
         )
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         msg = f"got a manifest with {error!r:.200}; expected the fields that jaxrnn writes"

@@ -20,6 +20,8 @@ __all__ = [
     "Header",
     "SafetensorsError",
     "dtype_name",
+    "pass_over",
+    "read_array",
     "read_data",
     "read_header",
     "strict_json",
@@ -28,6 +30,7 @@ __all__ = [
 
 _MAX_HEADER = 100_000_000  # bytes, as in the format's reference implementation
 _MAX_NDIM = 64  # of NumPy
+_BLOCK = 1 << 22  # bytes that are passed over at a time
 _METADATA = "__metadata__"
 
 DTYPES: dict[str, np.dtype] = {
@@ -219,7 +222,7 @@ def read_header(file: BinaryIO, file_size: int, heard: Callable[[Any], Any] = _n
       >>> import io
       >>> import numpy as np
       >>> pieces = []
-      >>> write_arrays(pieces.append, {"w": np.zeros((2, 3), np.float32)})
+      >>> names = write_arrays(pieces.append, {"w": np.zeros((2, 3), np.float32)})
       >>> text = b"".join(pieces)
       >>> read_header(io.BytesIO(text), len(text)).entries["w"]
       Entry(dtype='F32', shape=(2, 3), start=0, stop=24)
@@ -255,33 +258,79 @@ def read_data(
       >>> import io
       >>> import numpy as np
       >>> pieces = []
-      >>> write_arrays(pieces.append, {"w": np.arange(3)})
+      >>> names = write_arrays(pieces.append, {"w": np.arange(3)})
       >>> text = b"".join(pieces)
       >>> file = io.BytesIO(text)
       >>> read_data(file, read_header(file, len(text)))["w"]
       array([0, 1, 2])
     """
-    arrays = {}
-    for name, (kind, shape, start, stop) in header.entries.items():
-        raw = _read(file, stop - start, heard)
-        if kind == "BOOL" and np.any(raw > 1):
-            _refuse(f"a byte above 1 in array {name!r:.200} of bools", "0 or 1")
-        values = raw.view(DTYPES[kind]).reshape(shape)
-        arrays[name] = values.byteswap() if sys.byteorder == "big" else values
-    return arrays
+    return {name: read_array(file, name, one, heard) for name, one in header.entries.items()}
+
+
+def read_array(
+    file: BinaryIO, name: str, entry: Entry, heard: Callable[[Any], Any] = _nothing
+) -> np.ndarray:
+    """Reads one array.
+
+    Args:
+      file: the file, where the bytes of the array begin.
+      name: the array's, for the message.
+      entry: what the header says of it.
+      heard: called with its bytes.
+
+    Raises:
+      SafetensorsError: the file is cut off, or a bool is neither 0 nor 1.
+
+    Example:
+      >>> import io
+      >>> read_array(io.BytesIO(bytes([7, 0, 8, 0])), "n", Entry("I16", (2,), 0, 4))
+      array([7, 8], dtype=int16)
+    """
+    raw = _read(file, entry.stop - entry.start, heard)
+    if entry.dtype == "BOOL" and np.any(raw > 1):
+        _refuse(f"a byte above 1 in array {name!r:.200} of bools", "0 or 1")
+    values = raw.view(DTYPES[entry.dtype]).reshape(entry.shape)
+    return values.byteswap() if sys.byteorder == "big" else values
+
+
+def pass_over(file: BinaryIO, entry: Entry, heard: Callable[[Any], Any]) -> None:
+    """Reads one array for its checksum alone, in little memory.
+
+    Args:
+      file: the file, where the bytes of the array begin.
+      entry: what the header says of it.
+      heard: called with its bytes, in blocks.
+
+    Raises:
+      SafetensorsError: the file is cut off.
+
+    Example:
+      >>> import io
+      >>> heard = []
+      >>> pass_over(io.BytesIO(b"abcd"), Entry("I16", (2,), 0, 4), heard.append)
+      >>> bytes(heard[0])
+      b'abcd'
+    """
+    left = entry.stop - entry.start
+    while left:
+        left -= _read(file, min(left, _BLOCK), heard).size
 
 
 def write_arrays(
     write: Callable[[Any], Any],
     arrays: Mapping[str, np.ndarray],
     metadata: Mapping[str, str] | None = None,
-) -> None:
+) -> list[str]:
     """Writes arrays in the safetensors format.
 
     Args:
       write: called with the file's pieces in order, such as ``file.write``.
       arrays: by name; of dtypes in `DTYPES`.
       metadata: strings by strings.
+
+    Returns:
+      The names in the order of the arrays' bytes. The first two pieces are the header, each of the
+      others is an array.
 
     Raises:
       TypeError: an array's dtype has no name in the format.
@@ -291,6 +340,7 @@ def write_arrays(
       >>> import numpy as np
       >>> pieces = []
       >>> write_arrays(pieces.append, {"w": np.zeros(3, np.float32)})
+      ['w']
       >>> len(b"".join(pieces)) % 8
       4
     """
@@ -322,3 +372,4 @@ def write_arrays(
         if sys.byteorder == "big":
             array = array.byteswap()
         write(array.view(np.uint8).data)
+    return order

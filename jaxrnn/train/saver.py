@@ -1,7 +1,10 @@
 """Saves a training as it goes: on the disk in another thread, and at once when it must stop."""
 
+import contextlib
 import logging
 import os
+import secrets
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +20,8 @@ from jaxrnn.train.manifest import current_versions
 from jaxrnn.train.monitor import Monitor
 from jaxrnn.train.snapshot import Snapshot, snapshot
 from jaxrnn.train.step import Metrics, TrainState
-from jaxrnn.train.step_directory import step_path, steps_in
+from jaxrnn.train.step_directory import reserved, step_path, steps_in
+from jaxrnn.train.together import ALONE, Processes, all_succeed, processes_of
 
 __all__ = ["Progress", "Saver", "joined", "progress_snapshot", "resume_progress"]
 
@@ -147,7 +151,17 @@ def resume_progress(
       FileExistsError: there are checkpoints, and `resume` is False.
       ValueError: the checkpoint is of another network, optimiser or monitor, or of more steps.
     """
-    there = steps_in(directory, by="fit")
+    processes = processes_of(start, by="fit")
+    there = all_succeed(processes, lambda: steps_in(directory, by="fit"), by="fit")
+    seen_by = processes.exchange(str(there[-1] if there else "none"))
+    if len(set(seen_by)) > 1:
+        listed = ", ".join(f"process {k}: {one}" for k, one in enumerate(seen_by))
+        msg = (
+            f"fit: got checkpoint={os.fspath(directory)!r}, of which processes see different "
+            f"steps ({listed}); expected one directory on a file system that all processes share; "
+            "name such a one"
+        )
+        raise ValueError(msg)
     if there and not resume:
         msg = (
             f"fit: got checkpoint={os.fspath(directory)!r}, which holds a checkpoint of step "
@@ -157,7 +171,7 @@ def resume_progress(
         raise FileExistsError(msg)
     if not there:
         return Progress(start, 0, [], [], 0, None)
-    found = load_contents(directory, start, by="fit", level=3)
+    found = load_contents(directory, start, by="fit", level=3, processes=processes)
     if found.step > steps:
         msg = (
             f"fit: got steps={steps} to resume a training of {found.step} steps; expected at least "
@@ -178,12 +192,16 @@ class Saver:
     written all the same, and only what goes wrong with that is raised. Without a directory it does
     nothing.
 
+    Several processes save and stop after the same chunk: a signal that one has heard is heard by
+    all, and what goes wrong with a checkpoint is raised in all when the next one is due.
+
     Args:
       directory: where to, or None.
       every: steps between two checkpoints; ten chunks if None.
       chunk: steps of a chunk.
       keep: how many checkpoints to keep.
       done: the number of steps done.
+      processes: which train together.
     """
 
     def __init__(
@@ -193,8 +211,11 @@ class Saver:
         chunk: int,
         keep: int,
         done: int,
+        processes: Processes = ALONE,
     ) -> None:
-        self._directory, self._keep = directory, keep
+        self._directory, self._keep, self._processes = directory, keep, processes
+        self._token, self._hurry = "", threading.Event()
+        self._open = contextlib.ExitStack()
         self._every = _CHUNKS * chunk if every is None else every
         self._signals = Signals()
         self._pending: Future | None = None
@@ -202,6 +223,8 @@ class Saver:
 
     def __enter__(self) -> "Saver":
         if self._directory is not None:
+            self._open.enter_context(reserved(self._directory, by="fit"))
+            self._token = self._processes.exchange(secrets.token_hex(8))[0]
             self._thread = ThreadPoolExecutor(1, "jaxrnn-checkpoint")
             self._signals.__enter__()
         return self
@@ -222,10 +245,15 @@ class Saver:
         except Exception as failed:
             _LOG.warning("an earlier checkpoint was not written: %s", failed)
 
-    def _answer(self) -> None:
-        if self._signals.heard is not None:
+    def _agree(self) -> int | None:
+        """Returns the signal that any process has heard, the same in all of them."""
+        heard = str(self._signals.heard or 0)
+        return max(map(int, self._processes.exchange(heard))) or None
+
+    def _answer(self, heard: int | None) -> None:
+        if heard is not None:
             path = step_path(self._directory, self._done)
-            error = interrupted(self._signals.heard, self._done, path)
+            error = interrupted(heard, self._done, path)
             if isinstance(error, SystemExit):  # of which Python shows no message
                 _LOG.warning("%s", error)
             raise error
@@ -245,11 +273,16 @@ class Saver:
         if self._directory is None:
             return
         self._done = done
-        stop = last or self._signals.heard is not None
-        if self._pending is not None and self._pending.done() and not stop:
+        heard = self._agree()
+        stop = last or heard is not None
+        alone = self._processes.count == 1  # others would still be at work on the next chunk
+        if alone and self._pending is not None and self._pending.done() and not stop:
             self._finish()
         if stop or done % self._every == 0:
             taken = take()
+            if taken.share is not None:
+                share = taken.share._replace(token=self._token, hurry=self._hurry)
+                taken = taken._replace(share=share)
             if stop:
                 self._forgive()
             else:
@@ -259,14 +292,17 @@ class Saver:
             )
         if stop:
             self._finish()
-            self._answer()
+            self._answer(heard)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         del kind, trace
         if self._directory is None:
             return
+        if error is not None:
+            self._hurry.set()
         self._thread.shutdown(wait=True)
         self._signals.__exit__()
+        self._open.close()
         try:
             self._finish()
         except Exception as failed:
@@ -274,4 +310,4 @@ class Saver:
                 raise
             error.add_note(f"The last checkpoint was not written: {failed}")
         if error is None:
-            self._answer()  # what came after the last chunk
+            self._answer(self._signals.heard)  # what came after the last chunk

@@ -6,13 +6,29 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["check_writable", "keep_newest", "publish", "put_file", "step_path", "steps_in"]
+from jaxrnn.train.together import ALONE, Processes, all_succeed
 
-_UNFINISHED = re.compile(r"\.tmp-step_\d+-[0-9a-f]{16}")
+__all__ = [
+    "check_free",
+    "check_writable",
+    "keep_newest",
+    "publish",
+    "put_file",
+    "reserved",
+    "step_path",
+    "steps_in",
+    "unfinished",
+]
+
+_UNFINISHED = re.compile(r"\.tmp-step_\d+-([0-9a-f]{16})(\.failed(\.writing)?)?")
+_VISIBLE = 10.0  # seconds after which the file system of a network shows what others wrote
+_RESERVED: ContextVar[tuple[str, ...]] = ContextVar("directories that fit writes to", default=())
 
 
 def step_path(directory: str | os.PathLike, step: int) -> Path:
@@ -71,8 +87,53 @@ def put_file(path: Path, fill: Callable[[BinaryIO], None]) -> None:
         os.fsync(file.fileno())
 
 
-def _unfinished(directory: Path, step: int) -> Path:
-    return directory / f".tmp-{step_path(directory, step).name}-{secrets.token_hex(8)}"
+def unfinished(directory: str | os.PathLike, step: int, token: str = "") -> Path:
+    """Returns the name of the directory of a step while it is written.
+
+    Args:
+      directory: where.
+      step: the step.
+      token: 16 hexadecimal digits that several processes know; random ones if not given.
+    """
+    name = step_path(directory, step).name
+    return Path(directory) / f".tmp-{name}-{token or secrets.token_hex(8)}"
+
+
+@contextlib.contextmanager
+def reserved(directory: str | os.PathLike, *, by: str) -> Iterator[None]:
+    """Keeps a directory, within a ``with`` block and what it calls, for the one who enters.
+
+    Args:
+      directory: which.
+      by: the function the user called, for the message.
+
+    Raises:
+      ValueError: it is kept already.
+    """
+    check_free(directory, by=by)
+    before = _RESERVED.set((*_RESERVED.get(), os.path.realpath(directory)))
+    try:
+        yield
+    finally:
+        _RESERVED.reset(before)
+
+
+def check_free(directory: str | os.PathLike, *, by: str) -> None:
+    """Checks that no `fit` that is running writes to a directory.
+
+    Args:
+      directory: which.
+      by: the function the user called, for the message.
+
+    Raises:
+      ValueError: one does: it calls what wants to write.
+    """
+    if os.path.realpath(directory) in _RESERVED.get():
+        msg = (
+            f"{by}: got {os.fspath(directory)!r}, to which the fit that is running saves; expected "
+            "another directory: one run at a time writes to it; name another"
+        )
+        raise ValueError(msg)
 
 
 def _delete(path: Path) -> None:
@@ -85,15 +146,19 @@ def _delete(path: Path) -> None:
 
 def _remove(path: Path) -> None:
     """Removes what has the name of a step, which vanishes at once."""
-    hidden = _unfinished(path.parent, 0)
+    hidden = unfinished(path.parent, 0)
     os.rename(path, hidden)
     _delete(hidden)
 
 
-def _clean(directory: Path) -> None:
-    """Removes what killed runs left unfinished; what cannot be removed waits for the next save."""
+def _clean(directory: Path, token: str) -> None:
+    """Removes what killed runs left unfinished; what cannot be removed waits for the next save.
+
+    What has a run's own token stays: other processes of it may have to read there what went wrong.
+    """
     for name in os.listdir(directory):
-        if _UNFINISHED.fullmatch(name):
+        found = _UNFINISHED.fullmatch(name)
+        if found and found[1] != token:
             with contextlib.suppress(OSError):
                 _delete(directory / name)
 
@@ -104,27 +169,54 @@ def _make(directory: Path) -> None:
         _sync_directory(directory.parent)
 
 
-def check_writable(directory: str | os.PathLike, *, by: str) -> None:
+def check_writable(directory: str | os.PathLike, *, by: str, processes: Processes = ALONE) -> None:
     """Makes a directory where there is none, and an entry in it, which is removed again.
 
     Args:
       directory: where checkpoints will be written.
       by: the function the user called, for the message.
+      processes: which write to it; process 0 makes the entry, and the others have to see it.
 
     Raises:
       OSError: that cannot be done.
+      RuntimeError: it cannot be done in another process; the message says which.
     """
-    trial = _unfinished(Path(directory), 0)
+    token = processes.exchange(secrets.token_hex(8))[0]
+    trial = unfinished(directory, 0, token)
+
+    def write():
+        try:
+            if not processes.index:
+                _make(trial.parent)
+                trial.mkdir()
+        except OSError as error:
+            msg = f"{by}: got {error}; expected to write to {directory}; name another directory"
+            raise OSError(error.errno, msg) from error
+
+    def see():
+        end = time.monotonic() + _VISIBLE
+        while not trial.is_dir() and time.monotonic() < end:
+            time.sleep(0.05)
+        if not trial.is_dir():
+            msg = (
+                f"{by}: got {os.fspath(directory)!r}, in which process {processes.index} does not "
+                "see what process 0 wrote; expected a directory on a file system that all "
+                "processes share; name such a one, with its whole path"
+            )
+            raise OSError(msg)
+
+    all_succeed(processes, write, by=by)
     try:
-        _make(trial.parent)
-        trial.mkdir()
-        trial.rmdir()
-    except OSError as error:
-        msg = f"{by}: got {error}; expected to write to {directory}; name another directory"
-        raise OSError(error.errno, msg) from error
+        all_succeed(processes, see, by=by)
+    finally:
+        if not processes.index:
+            with contextlib.suppress(OSError):
+                trial.rmdir()
 
 
-def publish(directory: Path, step: int, fill: Callable[[Path], None], *, replace: bool) -> Path:
+def publish(
+    directory: Path, step: int, fill: Callable[[Path], None], *, replace: bool, token: str = ""
+) -> Path:
     """Writes the directory of a step, which appears under its name when it is complete.
 
     Args:
@@ -133,6 +225,7 @@ def publish(directory: Path, step: int, fill: Callable[[Path], None], *, replace
       step: the step.
       fill: called with an empty directory to write to.
       replace: remove a directory of this step that is there.
+      token: see `unfinished`.
 
     Returns:
       The directory of the step.
@@ -141,8 +234,8 @@ def publish(directory: Path, step: int, fill: Callable[[Path], None], *, replace
       OSError: the disk refuses; what was there before is still there.
     """
     _make(directory)
-    _clean(directory)
-    new, path = _unfinished(directory, step), step_path(directory, step)
+    _clean(directory, token)
+    new, path = unfinished(directory, step, token), step_path(directory, step)
     new.mkdir()
     try:
         fill(new)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from jaxrnn import train
-from jaxrnn.train.snapshot import read_directory, snapshot
+from jaxrnn.train.reading import read_directory
+from jaxrnn.train.snapshot import snapshot
 from jaxrnn.train.step_directory import publish, steps_in
 
 TREE = {
@@ -131,7 +132,7 @@ def directory_in_place(path):
         (in_file(FILES[1], lambda data: b"[" * 100_000), "no JSON"),
         (in_file(FILES[1], lambda data: data.replace(b"0.5", b"0.6")), "own checksum"),
         (in_file(FILES[1], lambda data: data.replace(b'"step": 5', b'"step": 6')), "own checksum"),
-        (manifest_says(version=2), "got version 2 of the format; expected 1; .* that wrote it"),
+        (manifest_says(version=3), "got version 3 of the format; expected 1 or 2; .* that wrote it"),
         (manifest_says(version=True), "got version True"),
         (manifest_says(step=6), "manifest of step 6; expected the step of the directory"),
         (manifest_says(step="5"), "got a manifest with TypeError"),
@@ -191,11 +192,11 @@ def test_the_one_before_is_loaded_with_a_warning(tmp_path):
 def test_one_of_an_unknown_version_is_neither_passed_over_nor_overwritten(tmp_path):
     save(tmp_path, 4)
     path = save(tmp_path)
-    manifest_says(version=2)(path)
+    manifest_says(version=3)(path)
     text = (path / "manifest.json").read_bytes()
-    with pytest.raises(train.CheckpointError, match="step_00000005: got version 2 of the format"):
+    with pytest.raises(train.CheckpointError, match="step_00000005: got version 3 of the format"):
         train.load_checkpoint(tmp_path, TREE)
-    with pytest.raises(train.CheckpointError, match="checkpoint_info: in .*got version 2"):
+    with pytest.raises(train.CheckpointError, match="checkpoint_info: in .*got version 3"):
         train.checkpoint_info(tmp_path)
     with pytest.raises(FileExistsError, match="holds a checkpoint of a version that is unknown"):
         train.save_checkpoint(tmp_path, TREE, step=5)
@@ -295,8 +296,11 @@ def mutate(rng, path, good):
     return True
 
 
-@pytest.mark.slow
-def test_ten_thousand_damaged_checkpoints(tmp_path):
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(2_000, marks=pytest.mark.slow), pytest.param(12_000, marks=pytest.mark.exhaustive)],
+)
+def test_thousands_of_damaged_checkpoints(number, tmp_path):
     path = save(tmp_path)
     good = {name: (path / name).read_bytes() for name in FILES}
     expected = read_directory(path, TREE)
@@ -307,7 +311,7 @@ def test_ten_thousand_damaged_checkpoints(tmp_path):
         used = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, hard))  # else a MemoryError
     try:
-        for _ in range(12_000):
+        for _ in range(number):
             forged = mutate(rng, path, good)
             try:
                 found = read_directory(path, TREE)
@@ -327,8 +331,8 @@ def test_ten_thousand_damaged_checkpoints(tmp_path):
                 counts["equal" if same else "forged"] += 1
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-    assert counts["refused"] > 8000
-    assert counts["another"] > 100
-    assert counts["equal"] > 5  # white space
+    assert counts["refused"] > 0.66 * number
+    assert counts["another"] > number / 120
+    assert counts["equal"] > number // 2400  # white space
     assert steps_in(tmp_path) == [5]
     print(counts)
