@@ -18,6 +18,7 @@ from jaxrnn.train.placement import Placement, read_placement
 from jaxrnn.train.saver import Progress, Saver, joined, progress_snapshot, resume_progress
 from jaxrnn.train.step import Metrics, TrainState, init, make_step
 from jaxrnn.train.step_directory import check_writable
+from jaxrnn.train.together import processes_of
 
 __all__ = ["FitResult", "fit", "sampled"]
 
@@ -239,6 +240,7 @@ def fit(
     run_chunk = _make_chunk(step, chunk, place, start)
     measure = None if monitor is None else place.measuring(monitor.measure)
     batch_fn = place.copy(batch_fn)
+    processes = processes_of(start, by="fit")
     progress = Progress(start, 0, [], [], 0, None)
     if checkpoint is not None:
         progress = resume_progress(checkpoint, progress.state, steps, monitor, resume)
@@ -247,7 +249,7 @@ def fit(
     info = info_before if info is None else info
     ended = done == steps or (stop_fn is not None and steps <= stopped)
     if checkpoint is not None and not ended:
-        check_writable(checkpoint, by="fit")
+        check_writable(checkpoint, by="fit", processes=processes)
     in_row = 0
     for metrics in history:
         in_row = _check_skipped(metrics.skipped, in_row, 0, max_skipped)
@@ -262,7 +264,7 @@ def fit(
         wanted = steps if stopped else 0
         return progress_snapshot(Progress(train_state, done, history, seen, wanted, info), monitor)
 
-    with Saver(checkpoint, checkpoint_every, chunk, keep, done) as saver:
+    with Saver(checkpoint, checkpoint_every, chunk, keep, done, processes) as saver:
         if not done:
             look()
         while not ended:
