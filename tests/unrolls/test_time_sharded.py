@@ -1,11 +1,7 @@
 """`time_sharded`: over a mesh axis that splits time, equal to one device; what moves; errors."""
 
 import functools
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +11,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import jaxrnn
-from cases import leaky, needs_two, rotating
+from cases import leaky, needs_eight, needs_two, rotating
 from jaxrnn.unrolls import (
     associative_unroll,
     checkpointed,
@@ -28,6 +24,7 @@ from jaxrnn.unrolls.newton import damped, diagonal
 
 INPUT, HIDDEN = 2, 3
 SLOW = pytest.mark.slow
+EXHAUSTIVE = pytest.mark.exhaustive
 CELLS = {
     "lru": jaxrnn.lru(INPUT, HIDDEN),
     "min_gru": jaxrnn.min_gru(INPUT, HIDDEN),
@@ -183,44 +180,31 @@ def test_modes_and_orders(x64):
     assert_trees_close(*of(xs))
 
 
-EIGHT = """
-import jax
-jax.config.update("jax_num_cpu_devices", 8)
-jax.config.update("jax_enable_x64", True)
-from jax.sharding import NamedSharding, PartitionSpec as P
-from unrolls.test_time_sharded import *
-
-for name in ("lru", "mlstm"):
-    arguments = inputs(CELLS[name], 24, (2,), flags=True)
-    assert_equal(time_sharded(associative_unroll, mesh_of(8), "time"), CELLS[name], arguments)
-
-for name in ("elman", "gru"):
-    arguments = inputs(CELLS[name], 16, (2,), flags=True)
-    assert_equal(time_sharded(newton_unroll, mesh_of(8), "time"), CELLS[name], arguments)
-
-cell, mesh = CELLS["min_gru"], mesh_of(4, 2)
-params, xs, state, mask, resets = inputs(cell, 8, (2,), flags=True)
-xs, mask, resets = jax.device_put((xs, mask, resets), NamedSharding(mesh, P("time", "data")))
-run = time_sharded(associative_unroll, mesh, "time")
-got = slopes_of(run, cell)(params, xs, state, mask, resets)
-assert got[0][1][1].sharding.spec[:2] == ("time", "data")
-assert_trees_close(got, slopes_of(unroll, cell)(*inputs(cell, 8, (2,), flags=True)))
-"""
+@needs_eight
+@pytest.mark.parametrize(
+    ("run", "name", "steps"),
+    [
+        pytest.param(associative_unroll, "lru", 24, marks=SLOW),
+        pytest.param(associative_unroll, "mlstm", 24, marks=EXHAUSTIVE),
+        pytest.param(newton_unroll, "elman", 16, marks=SLOW),
+        pytest.param(newton_unroll, "gru", 16, marks=EXHAUSTIVE),
+    ],
+)
+def test_eight_devices(run, name, steps, x64):
+    sharded = time_sharded(run, mesh_of(8), "time")
+    assert_equal(sharded, CELLS[name], inputs(CELLS[name], steps, (2,), flags=True))
 
 
+@needs_eight
 @SLOW
-def test_eight_devices():
-    here = Path(__file__).parents[1]
-    paths = os.pathsep.join(map(str, (here, here / "unrolls")))
-    found = subprocess.run(
-        [sys.executable, "-c", EIGHT],
-        env=os.environ | {"PYTHONPATH": paths, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert found.returncode == 0, found.stderr
+def test_time_and_sequences_are_split(x64):
+    cell, mesh = CELLS["min_gru"], mesh_of(4, 2)
+    params, xs, state, mask, resets = inputs(cell, 8, (2,), flags=True)
+    put = jax.device_put((xs, mask, resets), NamedSharding(mesh, P("time", "data")))
+    run = time_sharded(associative_unroll, mesh, "time")
+    got = slopes_of(run, cell)(params, put[0], state, *put[1:])
+    assert got[0][1][1].sharding.spec[:2] == ("time", "data")
+    assert_trees_close(got, slopes_of(unroll, cell)(params, xs, state, mask, resets))
 
 
 @needs_two
