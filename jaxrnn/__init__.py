@@ -92,6 +92,7 @@ from jaxrnn.unrolls import associative_unroll as associative_unroll
 from jaxrnn.unrolls import checkpointed as checkpointed
 from jaxrnn.unrolls import chunked_unroll as chunked_unroll
 from jaxrnn.unrolls import fused_unroll as fused_unroll
+from jaxrnn.unrolls import hidden_sharded as hidden_sharded
 from jaxrnn.unrolls import length_mask as length_mask
 from jaxrnn.unrolls import newton_unroll as newton_unroll
 from jaxrnn.unrolls import newton_unroll_with_info as newton_unroll_with_info
@@ -143,6 +144,7 @@ __all__ = [
     "from_structure",
     "fused_unroll",
     "gru",
+    "hidden_sharded",
     "hyper_lstm",
     "ind_rnn",
     "initializers",

@@ -5,6 +5,7 @@ from jaxrnn.unrolls.associative import chunked_unroll as chunked_unroll
 from jaxrnn.unrolls.blocks import checkpointed as checkpointed
 from jaxrnn.unrolls.blocks import truncated as truncated
 from jaxrnn.unrolls.fused import fused_unroll as fused_unroll
+from jaxrnn.unrolls.hidden import hidden_sharded as hidden_sharded
 from jaxrnn.unrolls.newton import NewtonInfo as NewtonInfo
 from jaxrnn.unrolls.newton import newton_unroll as newton_unroll
 from jaxrnn.unrolls.newton import newton_unroll_with_info as newton_unroll_with_info
@@ -19,6 +20,7 @@ __all__ = [
     "checkpointed",
     "chunked_unroll",
     "fused_unroll",
+    "hidden_sharded",
     "length_mask",
     "newton_unroll",
     "newton_unroll_with_info",

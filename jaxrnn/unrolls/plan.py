@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType
 
 from jaxrnn.core.structure import Gated
 from jaxrnn.unrolls.time_blocks import prefetching_scan
@@ -106,6 +107,16 @@ def _choose_loops(x: list, z, unroll_factor: int | None) -> tuple[bool, Callable
     return rows < 32 and z.size <= 16 * sum(leaf.size for leaf in x), backward, backward
 
 
+def _example(function, *arguments):
+    """Returns a result's shapes; inside `jax.shard_map` the result, which nothing will use.
+
+    There a shape does not say over which axes of the mesh it varies, if other axes are Auto.
+    """
+    if AxisType.Manual in jax.sharding.get_abstract_mesh().axis_types:
+        return function(*arguments)
+    return jax.eval_shape(function, *arguments)
+
+
 def _depends(function, leaves, *others) -> list[bool]:
     """Says of each leaf whether ``function(leaves, *others)`` depends on it."""
     jaxpr = jax.make_jaxpr(function)(leaves, *others).jaxpr
@@ -165,10 +176,10 @@ def make_plan(
         return jax.tree.leaves(new), jax.tree.leaves(y)
 
     params, vectors, x, state = map(jax.tree.leaves, (params, vectors, x, state))
-    z = jax.eval_shape(project, params, x)
+    z = _example(project, params, x)
     batch = z.shape[:-1]
-    a = jax.eval_shape(gates, state, weights, z)
-    r = jax.eval_shape(lambda s, weights: hidden(s) @ weights, state, weights)
+    a = _example(gates, state, weights, z)
+    r = _example(lambda s, weights: hidden(s) @ weights, state, weights)
     split = jax.linear_transpose(parts.mix, z, r)
     try:
         jax.eval_shape(split, a)

@@ -2,14 +2,14 @@
 
 import functools
 
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 
 from jaxrnn.core.cell import check_cell_type
-from jaxrnn.core.checks import unknown_name
 from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.structure import Linear
 from jaxrnn.core.types import UnrollFn
 from jaxrnn.unrolls.associative import associative_unroll, run_linear
+from jaxrnn.unrolls.mesh_axis import check_mesh_axis
 from jaxrnn.unrolls.mesh_scan import TimeAxis
 from jaxrnn.unrolls.newton import newton_unroll, solve_run
 from jaxrnn.unrolls.sequence import Sequence, read_sequence
@@ -75,21 +75,7 @@ def _read_unroll(unroll_fn: UnrollFn) -> UnrollFn:
 
 
 def _read_axis(mesh: Mesh, axis: str) -> TimeAxis:
-    if not isinstance(mesh, Mesh):
-        msg = (
-            f"{_BY}: got mesh of type {type(mesh).__name__}; expected a jax.sharding.Mesh; make "
-            'one with jax.make_mesh((jax.device_count(),), ("time",))'
-        )
-        raise TypeError(msg)
-    if axis not in mesh.axis_names:
-        raise unknown_name("mesh axis", axis, mesh.axis_names)
-    if any(kind != AxisType.Auto for kind in mesh.axis_types):
-        kinds = ", ".join(str(kind) for kind in mesh.axis_types)
-        msg = (
-            f"{_BY}: got a mesh with axes of type {kinds}; expected Auto alone; make it with "
-            "jax.make_mesh(shape, names, axis_types=(jax.sharding.AxisType.Auto,) * len(names))"
-        )
-        raise ValueError(msg)
+    check_mesh_axis(mesh, axis, by=_BY)
     return TimeAxis(mesh, axis)
 
 
