@@ -86,15 +86,16 @@ def _memory(share: Share, network: Network) -> float:
     """Bytes: parameters, gradients and optimiser; what each step leaves for the backward pass.
 
     A step keeps some vectors of H numbers, and one more is the gradient of its output; tensor
-    parallel splits them. The product that gives the gradient of the recurrent weights reads the
-    whole h of every step.
+    parallel splits them, but has the inputs of every layer but the first whole, and as XLA compiles
+    it twice, and the gradient of one of them.
     """
     copies = 2 + network.optimizer_copies
     rows = share.batch * share.steps
     kept = len(share.layer_inputs) * rows * (share.kept + 1) * share.hidden
-    if share.whole_hidden > share.hidden:
-        kept += len(share.layer_inputs) * rows * share.whole_hidden
     kept += rows * share.layer_inputs[0]
+    above = len(share.layer_inputs) - share.has_first
+    if share.whole_hidden > share.hidden and above:
+        kept += rows * share.whole_hidden * (2 * above + 1)
     return network.itemsize * (copies * share.parameters + kept)
 
 
@@ -160,10 +161,11 @@ def training_cost(
     - sends for data and time parallel ``2 (g - 1)/g b W/(m s)`` bytes once, the gradients, where
       g = d n;
     - for tensor parallel, at every step and layer, ``(m - 1)/m b B/d H`` bytes forward (all gather
-      h) and as many backward (reduce and scatter its gradient), and as many again at every step
-      for the input of all layers but the first;
-    - for time parallel, each layer, one composed map of ``2 b B/d H`` bytes for each scan, which
-      all gather, and one state to its neighbour for each;
+      h) and as many backward (reduce and scatter its gradient); of all steps at once as many again
+      for the gradient of the recurrent weights, and three times as many for the inputs of all
+      layers but the first; and twice its weights, which are brought into units and back;
+    - for time parallel, in each layer and each of its two scans, one composed map of ``2 b B/d H``
+      bytes, which all gather, and one state to its neighbour;
     - for a pipeline over K blocks of time ``b B/d T/K H`` bytes to its neighbour at each of
       ``K + s - 1`` ticks, forward and backward; during ``s - 1`` of these it has nothing to do.
 

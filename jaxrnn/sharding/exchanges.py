@@ -77,23 +77,25 @@ def list_exchanges(
             found.append(Exchange(purpose, kind, size, group, times, seconds, False))
 
     model = split.model
+    every = state * share.steps
     if network.recurrent:
         times = layers * share.steps
         gathered("h of a step", "all-gather", state, model, times, 1)
         gathered("gradient of h of a step", "reduce-scatter", state, model, times, 1)
-    every = state * share.steps
+        gathered("h of all steps, for the weights", "all-gather", every, model, layers, 1)
     below = layers - share.has_first
-    if not network.recurrent:
-        gathered("outputs of a layer", "all-gather", every, model, below, 1)
-    gathered("gradient of a layer's inputs", "reduce-scatter", every, model, below, 1)
+    gathered("outputs of a layer", "all-gather", every, model, below, 1)
+    gathered("gradient of a layer's inputs", "all-reduce", every, model, below, 1)
+    weights = network.itemsize * share.parameters
+    gathered("weights, into units and back", "all-to-all", weights, model, 2, 1, in_bubble=False)
     ticks = 2 * (blocks + split.stages - 1)
     own = network.itemsize * share.batch * share.hidden
     sent("outputs of a block", own * (share.steps // blocks), split.stages, ticks, model)
     inner = model * split.stages
-    maps = 2 * own * split.time
-    gathered("composed maps of a scan", "all-gather", maps, split.time, 2 * layers, inner)
+    # A map is two numbers a unit, gathered one by one; a layer has a scan forward and one backward.
+    maps = own * split.time
+    gathered("composed maps of a scan", "all-gather", maps, split.time, 4 * layers, inner)
     sent("state at the edge of a stretch", own, split.time, 2 * layers, inner)
-    gradients = network.itemsize * share.parameters
     group = split.data * split.time
-    gathered("gradients of parameters", "all-reduce", gradients, group, 1, inner, in_bubble=False)
+    gathered("gradients of parameters", "all-reduce", weights, group, 1, inner, in_bubble=False)
     return tuple(found)
