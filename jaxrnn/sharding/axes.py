@@ -200,10 +200,9 @@ def _unit_axis(shape, listed, sizes: set[int], parts: int) -> UnitAxis | None:
     if not sizes:
         return UnitAxis(len(shape) - 1, shape[-1])
     for axis in reversed(range(len(shape))):
-        units = sorted((size for size in sizes if shape[axis] % size == 0), reverse=True)
+        units = [size for size in sizes if shape[axis] % size == 0]
         if units:
-            fits = [size for size in units if size % parts == 0]
-            return UnitAxis(axis, (fits or units)[0])
+            return UnitAxis(axis, max(units))
     return None
 
 

@@ -98,7 +98,7 @@ def check_spec(
 def _not_divided(shape, axis, size, names, parts, *, what, by, remedy) -> ValueError:
     kind = _SIZES.get(names[0], "size") if len(names) == 1 else "size"
     blocks = (
-        "" if size == shape[axis] else f", {shape[axis] // size} blocks of {size} on axis {axis}"
+        "" if size == shape[axis] else f", {shape[axis] // size} blocks of {size} on axis {axis},"
     )
     over = "mesh axis " + " times ".join(map(repr, names))
     expected = f"a {kind} that is a multiple of {parts} (axis {axis})"

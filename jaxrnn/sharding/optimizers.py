@@ -9,7 +9,7 @@ from jaxrnn.core.types import Params
 from jaxrnn.sharding.axes import shape_of
 from jaxrnn.sharding.fitting import spec_of
 from jaxrnn.sharding.overrides import path_name, specs_by_leaf
-from jaxrnn.sharding.specs import check_mesh, place_leaves
+from jaxrnn.sharding.specs import check_mesh, partition, place_leaves
 
 __all__ = ["optimizer_specs"]
 
@@ -65,7 +65,7 @@ def optimizer_specs(
         for depth in range(len(path) + 1):  # the longest end first
             like, spec = mirrored.get(path[depth:], (None, None))
             if like is not None and shape[len(shape) - len(like) :] == like:
-                return PartitionSpec(*[None] * (len(shape) - len(like)), *spec), None
+                return partition([*[None] * (len(shape) - len(like)), *spec]), None
         return PartitionSpec(), None
 
     return place_leaves(opt_state, mesh, choose, overrides, by=_BY)

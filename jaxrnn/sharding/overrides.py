@@ -46,7 +46,7 @@ def _by_path(overrides: Mapping[str, Any], paths: list[Path], by: str) -> dict[P
         ] or [
             path
             for path in paths
-            if any(name in _spellings(path[depth:]) for depth in range(len(path) + 1))
+            if any(name in _spellings(path[depth:]) for depth in range(len(path)))
         ]
         if not fits:
             msg = (

@@ -4,11 +4,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxrnn.sharding.axes import is_key, shape_of
 from jaxrnn.sharding.batches import batch_specs
 from jaxrnn.sharding.fitting import check_spec, names_of, spec_of
+from jaxrnn.sharding.mesh import AXES, check_mesh
 from jaxrnn.sharding.overrides import path_name, specs_by_leaf
 
 __all__ = ["from_processes", "shard", "unshard"]
@@ -166,7 +167,7 @@ def from_processes(specs: Mesh | Any, batch: Any) -> Any:
     """Makes a global batch of what every process has read: its own share.
 
     The share of a process is the part of the batch of the mesh's devices that are its own: with p
-    processes and the batch over "data" each reads B / p sequences, those of process 0 come first.
+    processes and the batch over "data" each reads B / p sequences, process 0 the first of them.
     Where "data" does not cross processes (such as on a mesh that splits "model" alone) every
     process reads the whole. In one process it is `shard`.
 
@@ -192,7 +193,7 @@ def from_processes(specs: Mesh | Any, batch: Any) -> Any:
     """
     by = "from_processes"
     if isinstance(specs, Mesh):
-        specs = _specs_of_share(specs, batch)
+        specs = _specs_of_share(check_mesh(specs, by=by), batch)
     leaves, structure = jax.tree.flatten_with_path(batch)
     found = specs_by_leaf(specs, [path for path, _ in leaves], by=by)
     placed = []
@@ -205,9 +206,8 @@ def from_processes(specs: Mesh | Any, batch: Any) -> Any:
             )
             raise TypeError(msg)
         whole = _global_shape(name, shape_of(leaf), sharding)
-        check_spec(
-            whole, sharding.spec, sharding.mesh, what=f"{name}, of all processes together", by=by
-        )
+        together = "" if whole == shape_of(leaf) else ", of all processes together,"
+        check_spec(whole, sharding.spec, sharding.mesh, what=name + together, by=by)
         if sharding.is_fully_addressable:
             placed.append(jax.device_put(leaf, sharding))
         else:
@@ -218,5 +218,6 @@ def from_processes(specs: Mesh | Any, batch: Any) -> Any:
 
 def _specs_of_share(mesh: Mesh, batch: Any):
     """Returns the specs of the global batch, from a process's share of it."""
-    specs = batch_specs(mesh.local_mesh, batch)
+    undivided = AbstractMesh((1,) * len(AXES), AXES)  # sizes are checked of the whole
+    specs = batch_specs(undivided, batch)
     return jax.tree.map(lambda one: NamedSharding(mesh, one.spec), specs)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxrnn.core.types import Params, State
 from jaxrnn.sharding.axes import (
@@ -28,6 +28,16 @@ def partition(entries: list[str | None]) -> PartitionSpec:
     return PartitionSpec(*entries)
 
 
+def _without_idle(spec: PartitionSpec, mesh: Mesh) -> PartitionSpec:
+    """Leaves out explicit axes of size 1: in an array's type they forbid what a split axis does."""
+    kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+
+    def idle(name):
+        return mesh.shape[name] == 1 and kinds[name] == AxisType.Explicit
+
+    return partition([None if name is None or idle(name) else name for name in spec])
+
+
 def place_leaves(tree, mesh: Mesh, choose, overrides, *, by: str):
     """Returns a tree of `NamedSharding`: what the user says of a leaf, else what the rule says.
 
@@ -48,8 +58,10 @@ def place_leaves(tree, mesh: Mesh, choose, overrides, *, by: str):
             spec = given[path]
         else:
             spec, units = choose(index, path, leaf)
+            spec = _without_idle(spec, mesh)
             name = jax.tree_util.keystr(path)
-            remedy = f"; or keep it whole with overrides={{{name!r}: PartitionSpec()}}"
+            whole = f"{{{name!r}: PartitionSpec()}}" if path else "PartitionSpec()"
+            remedy = f"; or keep it whole with overrides={whole}"
         check_spec(shape_of(leaf), spec, mesh, what=what, by=by, units=units, remedy=remedy)
         placed.append(NamedSharding(mesh, spec))
     return jax.tree.unflatten(structure, placed)
@@ -81,7 +93,8 @@ def param_specs(mesh: Mesh, params: Params, *, overrides: Any = None) -> Params:
       integers, keys, and numbers without an axis.
     - A tree with no hidden size at all, of your own type, is split along last axes.
 
-    Numbers do not depend on any of this, time and memory do. Print the result, change it with
+    Axes of size 1 are named too, but on an explicit mesh, where they would be part of an array's
+    type. Numbers do not depend on any of this, time and memory do. Print the result, change it with
     `overrides` or by hand, and pass it to `shard`.
 
     Args:
