@@ -1,6 +1,5 @@
 """Files that are cut off, changed, foreign or forged: refused, never executed, memory bounded."""
 
-import hashlib
 import json
 import os
 import pickle
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from damage import digest, mutated_bytes, mutated_json, reseal, rewrite
 from jaxrnn import train
 from jaxrnn.train.reading import read_directory
 from jaxrnn.train.snapshot import snapshot
@@ -33,26 +33,6 @@ def save(directory, step=5):
 
     taken = snapshot(TREE, step=step, info={"a": [1, 0.5]}, extra=EXTRA)
     return publish(directory, step, lambda new: fill_directory(new, taken), replace=False)
-
-
-def digest(fields):
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def rewrite(path, change):
-    """Changes the manifest and forges its checksum."""
-    fields = json.loads((path / "manifest.json").read_text())
-    del fields["sha256"]
-    change(fields)
-    (path / "manifest.json").write_text(json.dumps(fields | {"sha256": digest(fields)}))
-
-
-def reseal(path):
-    """Forges the checksums of a changed file of arrays."""
-    data = (path / "arrays.safetensors").read_bytes()
-    file = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    rewrite(path, lambda fields: fields.update(file=file))
 
 
 def in_file(name, change):
@@ -132,7 +112,7 @@ def directory_in_place(path):
         (in_file(FILES[1], lambda data: b"[" * 100_000), "no JSON"),
         (in_file(FILES[1], lambda data: data.replace(b"0.5", b"0.6")), "own checksum"),
         (in_file(FILES[1], lambda data: data.replace(b'"step": 5', b'"step": 6')), "own checksum"),
-        (manifest_says(version=3), "got version 3 of the format; expected 1 or 2; .* that wrote it"),
+        (manifest_says(version=3), "got version 3 of .*; expected 1 or 2; .* that wrote it"),
         (manifest_says(version=True), "got version True"),
         (manifest_says(step=6), "manifest of step 6; expected the step of the directory"),
         (manifest_says(step="5"), "got a manifest with TypeError"),
@@ -207,66 +187,6 @@ def test_one_of_an_unknown_version_is_neither_passed_over_nor_overwritten(tmp_pa
 # The fuzz
 
 
-EXTREME = [0, 1, -1, 2**31, 2**32, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 10**30, 1e999, 0.5,
-           True, None, "", "F64", [], {}, [0] * 70, "\ud800", "../x"]  # fmt: skip
-
-
-def mutated_bytes(rng, data):
-    """One to three of: cut, flip, overwrite, insert, remove, repeat, another length."""
-    data = bytearray(data)
-    for _ in range(rng.integers(1, 4)):
-        at = int(rng.integers(0, len(data) + 1))
-        size = int(rng.integers(1, 9))
-        match rng.integers(0, 7):
-            case 0:
-                del data[at:]
-            case 1 if data:
-                data[at % len(data)] ^= 1 << int(rng.integers(0, 8))
-            case 2:
-                data[at : at + size] = rng.bytes(size)
-            case 3:
-                data[at:at] = rng.bytes(size)
-            case 4:
-                del data[at : at + size]
-            case 5:
-                data[at:at] = data[at : at + 10 * size]
-            case 6:
-                data[:8] = int(rng.choice([0, 1, 2**20, 2**27, 2**40])).to_bytes(8, "little")
-    return bytes(data)
-
-
-def mutated_json(rng, value):
-    """Puts an extreme value, or takes away or doubles something, anywhere in a tree of JSON."""
-    places = []
-
-    def walk(node):
-        for key in node if isinstance(node, dict) else range(len(node)):
-            places.append((node, key))
-            if isinstance(node[key], dict | list):
-                walk(node[key])
-
-    walk(value)
-    for _ in range(rng.integers(1, 3)):
-        node, key = places[rng.integers(len(places))]
-        what = rng.integers(0, 4)
-        if (
-            isinstance(node, list)
-            and key >= len(node)
-            or isinstance(node, dict)
-            and key not in node
-        ):
-            continue
-        if what == 0:
-            del node[key]
-        elif what == 1 and isinstance(node, list):
-            node.append(node[key])
-        elif what == 1:
-            node[str(rng.integers(100))] = node[key]
-        else:
-            node[key] = EXTREME[rng.integers(len(EXTREME))]
-    return value
-
-
 def mutate(rng, path, good):
     """Damages a checkpoint in one of six ways; True where the checksums are forged."""
     for name, data in good.items():
@@ -298,7 +218,10 @@ def mutate(rng, path, good):
 
 @pytest.mark.parametrize(
     "number",
-    [pytest.param(2_000, marks=pytest.mark.slow), pytest.param(12_000, marks=pytest.mark.exhaustive)],
+    [
+        pytest.param(2_000, marks=pytest.mark.slow),
+        pytest.param(12_000, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_thousands_of_damaged_checkpoints(number, tmp_path):
     path = save(tmp_path)

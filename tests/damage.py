@@ -1,0 +1,84 @@
+"""Damage to checkpoints: at random, or forged so that the checksums fit."""
+
+import hashlib
+import json
+
+
+def digest(fields):
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def rewrite(path, change):
+    """Changes the manifest and forges its checksum."""
+    fields = json.loads((path / "manifest.json").read_text())
+    del fields["sha256"]
+    change(fields)
+    (path / "manifest.json").write_text(json.dumps(fields | {"sha256": digest(fields)}))
+
+
+def reseal(path):
+    """Forges the checksums of a changed file of arrays."""
+    data = (path / "arrays.safetensors").read_bytes()
+    file = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    rewrite(path, lambda fields: fields.update(file=file))
+
+
+EXTREME = [0, 1, -1, 2**31, 2**32, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 10**30, 1e999, 0.5,
+           True, None, "", "F64", [], {}, [0] * 70, "\ud800", "../x"]  # fmt: skip
+
+
+def mutated_bytes(rng, data):
+    """One to three of: cut, flip, overwrite, insert, remove, repeat, another length."""
+    data = bytearray(data)
+    for _ in range(rng.integers(1, 4)):
+        at = int(rng.integers(0, len(data) + 1))
+        size = int(rng.integers(1, 9))
+        match rng.integers(0, 7):
+            case 0:
+                del data[at:]
+            case 1 if data:
+                data[at % len(data)] ^= 1 << int(rng.integers(0, 8))
+            case 2:
+                data[at : at + size] = rng.bytes(size)
+            case 3:
+                data[at:at] = rng.bytes(size)
+            case 4:
+                del data[at : at + size]
+            case 5:
+                data[at:at] = data[at : at + 10 * size]
+            case 6:
+                data[:8] = int(rng.choice([0, 1, 2**20, 2**27, 2**40])).to_bytes(8, "little")
+    return bytes(data)
+
+
+def mutated_json(rng, value):
+    """Puts an extreme value, or takes away or doubles something, anywhere in a tree of JSON."""
+    places = []
+
+    def walk(node):
+        for key in node if isinstance(node, dict) else range(len(node)):
+            places.append((node, key))
+            if isinstance(node[key], dict | list):
+                walk(node[key])
+
+    walk(value)
+    for _ in range(rng.integers(1, 3)):
+        node, key = places[rng.integers(len(places))]
+        what = rng.integers(0, 4)
+        if (
+            isinstance(node, list)
+            and key >= len(node)
+            or isinstance(node, dict)
+            and key not in node
+        ):
+            continue
+        if what == 0:
+            del node[key]
+        elif what == 1 and isinstance(node, list):
+            node.append(node[key])
+        elif what == 1:
+            node[str(rng.integers(100))] = node[key]
+        else:
+            node[key] = EXTREME[rng.integers(len(EXTREME))]
+    return value
