@@ -5,14 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxrnn.core.types import Params
 from jaxrnn.sharding.batches import batch_specs
+from jaxrnn.sharding.fitting import names_of
 from jaxrnn.sharding.mesh import check_mesh
 from jaxrnn.sharding.optimizers import optimizer_specs
 from jaxrnn.sharding.placing import shard
-from jaxrnn.sharding.specs import param_specs, state_specs
+from jaxrnn.sharding.specs import param_specs, partition, state_specs
 
 __all__ = ["Placement", "read_placement"]
 
@@ -39,13 +41,28 @@ class Placement:
         """Returns the shardings of a training state, a tree like it."""
         params, opt_state, carried, *_ = train_state
         specs = self._of_params(params)
-        return train_state._replace(
+        specs = train_state._replace(
             params=specs,
             opt_state=optimizer_specs(self._mesh, opt_state, params, specs),
             carried=state_specs(self._mesh, carried),
             step=self._everywhere,
             skipped=self._everywhere,
         )
+        return jax.tree.map(self._as_compiled, specs, train_state)
+
+    def _as_compiled(self, sharding: NamedSharding, leaf: Any) -> NamedSharding:
+        """Returns a sharding as a compiled program writes it, for which JAX need not compile again.
+
+        Axes of size 1 are left out. The type of an array on an explicit mesh has an entry an axis.
+        """
+        shape, entries = self._mesh.shape, []
+        for entry in sharding.spec:
+            names = tuple(name for name in names_of(entry) if shape[name] > 1)
+            entries.append(names[0] if len(names) == 1 else names or None)
+        if self._explicit:
+            entries += [None] * (jnp.ndim(leaf) - len(entries))
+            return NamedSharding(self._mesh, PartitionSpec(*entries))
+        return NamedSharding(self._mesh, partition(entries))
 
     def put_params(self, params: Params) -> Params:
         """Returns the parameters, each leaf where it belongs."""
