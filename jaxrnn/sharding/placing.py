@@ -32,8 +32,8 @@ def _ambient_mesh(mesh: Mesh | None, *, by: str):
         return found
 
 
-def _shardings(tree, specs, mesh: Mesh | None, *, by: str) -> list[tuple[str, Any, NamedSharding]]:
-    """Returns name, leaf and sharding of every leaf, checked against each other."""
+def _shardings(tree, specs, mesh: Mesh | None, *, by: str) -> list[tuple[Any, NamedSharding]]:
+    """Returns every leaf and its sharding, checked against each other."""
     leaves = jax.tree.leaves_with_path(tree)
     found = specs_by_leaf(specs, [path for path, _ in leaves], by=by)
     rows = []
@@ -41,8 +41,12 @@ def _shardings(tree, specs, mesh: Mesh | None, *, by: str) -> list[tuple[str, An
         name = path_name(path)
         if not isinstance(spec, NamedSharding):
             over = _ambient_mesh(mesh, by=by)
-            spec = NamedSharding(over, spec_of(spec, over, what=name, by=by))
-        rows.append((name, leaf, spec))
+            spec = spec_of(spec, over, what=name, by=by)
+            check_spec(shape_of(leaf), spec, over, what=name, by=by)
+            spec = NamedSharding(over, spec)
+        else:
+            check_spec(shape_of(leaf), spec.spec, spec.mesh, what=name, by=by)
+        rows.append((leaf, spec))
     return rows
 
 
@@ -75,7 +79,8 @@ def shard(tree: Any, specs: Any, *, mesh: Mesh | None = None) -> Any:
 
     Outside `jax.jit` arrays are moved (as by `jax.device_put`: the one that comes back may share
     memory with the one that was given, so donate neither while you need the other). Inside, XLA is
-    told where they are to lie. With several processes, every process calls it with the same
+    told where they are to lie (with an explicit mesh JAX wants the program run under
+    ``jax.set_mesh``). With several processes, every process calls it with the same
     values, and places the parts of its own devices; for data of which each has read its share see
     `from_processes`.
 
@@ -103,11 +108,8 @@ def shard(tree: Any, specs: Any, *, mesh: Mesh | None = None) -> Any:
       P(None, 'model')
     """
     by = "shard"
-    rows = _shardings(tree, specs, mesh, by=by)
-    for name, leaf, sharding in rows:
-        check_spec(shape_of(leaf), sharding.spec, sharding.mesh, what=name, by=by)
     placed = []
-    for _, leaf, sharding in rows:
+    for leaf, sharding in _shardings(tree, specs, mesh, by=by):
         if isinstance(leaf, jax.core.Tracer) or not isinstance(sharding.mesh, Mesh):
             placed.append(_constrain(leaf, sharding))
         elif sharding.is_fully_addressable:
@@ -201,7 +203,7 @@ def from_processes(specs: Mesh | Any, batch: Any) -> Any:
         name = path_name(path)
         if not isinstance(sharding, NamedSharding):
             msg = (
-                f"{by}: got {type(sharding).__name__} for {name}; expected a NamedSharding; pass "
+                f"{by}: got {sharding!r} for {name}; expected a NamedSharding; pass "
                 "the mesh, or batch_specs(mesh, batch)"
             )
             raise TypeError(msg)
