@@ -30,8 +30,13 @@ _ANY = PartitionSpec.UNCONSTRAINED
 
 
 def _num_groups() -> int:
-    """The size of the automatic axis "data" of the mesh around the trace; 1 where there is none."""
+    """The size of the automatic axis "data" of the mesh around the trace; 1 where there is none.
+
+    Also 1 inside `jax.shard_map` over other axes, where `jax.vmap` cannot name a further one.
+    """
     mesh = jax.sharding.get_abstract_mesh()
+    if AxisType.Manual in mesh.axis_types:
+        return 1
     kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
     return mesh.shape[_AXIS] if kinds.get(_AXIS) == AxisType.Auto else 1
 
