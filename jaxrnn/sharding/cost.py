@@ -299,7 +299,7 @@ def best_splits(
 
 
 def pays_up_to(
-    kind: str, network: Network, device: Device, *, batch: int, steps: int, efficiency: float = 0.5
+    kind: str, network: Network, device: Device, *, batch: int, steps: int, efficiency: float = 0.6
 ) -> int:
     """Finds how many devices one kind of parallelism alone is worth.
 
@@ -331,7 +331,7 @@ def pays_up_to(
         msg = f"pays_up_to: got kind {kind!r}; expected one of {', '.join(lengths)}"
         raise ValueError(msg)
     if not efficiency > 0:
-        msg = f"pays_up_to: got efficiency={efficiency}; expected a number above 0, such as 0.5"
+        msg = f"pays_up_to: got efficiency={efficiency}; expected a number above 0, such as 0.6"
         raise ValueError(msg)
     one = training_cost(network, device, batch=batch, steps=steps).seconds
     best = 1

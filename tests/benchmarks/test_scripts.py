@@ -25,7 +25,7 @@ SCRIPTS = {
     "spectrum": ["--without-torch", "--memory"],
 }
 QUICK = {"training", "streaming"}  # the others compile for many seconds
-OTHER = {"accelerator", "tables", "common"}
+OTHER = {"accelerator", "tables", "common", "plan"}  # plan: see tests/sharding/test_docs.py
 
 
 def load(name, monkeypatch):
