@@ -82,6 +82,7 @@ from jaxrnn.layers import Layer as Layer
 from jaxrnn.layers import bidirectional as bidirectional
 from jaxrnn.layers import dropout as dropout
 from jaxrnn.layers import layer as layer
+from jaxrnn.layers import pipelined as pipelined
 from jaxrnn.layers import readout as readout
 from jaxrnn.layers import residual as residual
 from jaxrnn.layers import reverse as reverse
@@ -175,6 +176,7 @@ __all__ = [
     "newton_unroll_with_info",
     "peephole_lstm",
     "phased_lstm",
+    "pipelined",
     "projected_lstm",
     "qrnn",
     "ran",

@@ -10,6 +10,7 @@ from jaxrnn.layers.dropout import seed_dropout as seed_dropout
 from jaxrnn.layers.layer import Layer as Layer
 from jaxrnn.layers.layer import layer as layer
 from jaxrnn.layers.one_step import Stepper as Stepper
+from jaxrnn.layers.pipelined import pipelined as pipelined
 from jaxrnn.layers.readout import ReadoutParams as ReadoutParams
 from jaxrnn.layers.readout import readout as readout
 from jaxrnn.layers.streaming import stepper as stepper
@@ -22,6 +23,7 @@ __all__ = [
     "bidirectional",
     "dropout",
     "layer",
+    "pipelined",
     "readout",
     "residual",
     "reverse",

@@ -10,10 +10,10 @@ from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.structure import Gated
 from jaxrnn.core.types import UnrollFn
 from jaxrnn.unrolls.local_units import check_structure, hidden_size, local_units
-from jaxrnn.unrolls.mesh_axis import check_mesh_axis
+from jaxrnn.unrolls.mesh_axis import check_mesh_axis, find_batch_axis
 from jaxrnn.unrolls.newton import newton_unroll
 from jaxrnn.unrolls.sequence import read_sequence, read_state
-from jaxrnn.unrolls.unit_blocks import UnitBlocks
+from jaxrnn.unrolls.unit_blocks import Place, UnitBlocks
 
 __all__ = ["hidden_sharded"]
 
@@ -73,7 +73,9 @@ def hidden_sharded(unroll_fn: UnrollFn, mesh: Mesh, axis: str = "model") -> Unro
     each unit by itself. Where the input's share does not (it multiplies twice, as in `minimal_rnn`,
     or passes the input on), each device computes it for all units and takes its own.
 
-    Other axes of the mesh stay free: a batch that is split over one of them remains so.
+    Other axes of the mesh stay free: a batch that is split over one of them remains so. If one is
+    called "data" and divides the batch, the batch is split over it, and the gradients of parameters
+    are added up over it once, after the loop.
 
     Args:
       unroll_fn: how the units of a device are run, step by step: `unroll`, `fused_unroll`, or
@@ -128,13 +130,21 @@ def hidden_sharded(unroll_fn: UnrollFn, mesh: Mesh, axis: str = "model") -> Unro
             flags = {"mask": sequence.mask, "resets": sequence.resets}
             return unroll_fn(local.cell, params, sequence.xs, state, **flags)
 
-        whole = jax.tree.map(lambda _: False, sequence)
+        rows = find_batch_axis(mesh, axis, batch_shape, params, state)
+
+        def places(tree, has_units, batch_at=None):
+            batch = () if batch_at is None else (rows, batch_at)
+            return jax.tree.map(lambda leaf, has: Place(leaf.ndim, has, *batch), tree, has_units)
+
         ys = jax.tree.map(
             lambda y: jax.ShapeDtypeStruct((sequence.num_steps, *y.shape), y.dtype), local.y
         )
+        of_state = places(state, local.state, 0)
+        of_params = places(local.params, local.split)._replace(initial=of_state)
+        of_sequence = places(sequence, jax.tree.map(lambda _: False, sequence), 1)
         on_all = blocks.on_each(
-            run_units, mesh, (local.split, local.state, whole),
-            (state, ys), (local.state, local.split_y), exchange=isinstance(cell.parts, Gated),
+            run_units, mesh, (of_params, of_state, of_sequence),
+            (of_state, places(ys, local.split_y, 1)), exchange=isinstance(cell.parts, Gated),
         )  # fmt: skip
         return on_all(local.params, state, sequence)
 

@@ -1,10 +1,14 @@
-"""The mesh axis that a user names: checked, with what to do where it does not fit."""
+"""The mesh axis that a user names: checked, with what to do where it does not fit; and "data"."""
 
+import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh
 
 from jaxrnn.core.checks import unknown_name
 
-__all__ = ["check_mesh_axis"]
+__all__ = ["check_mesh_axis", "enter_varying", "find_batch_axis"]
+
+_BATCH_AXIS = "data"
 
 
 def check_mesh_axis(mesh: Mesh, axis: str, *, by: str) -> int:
@@ -38,3 +42,36 @@ def check_mesh_axis(mesh: Mesh, axis: str, *, by: str) -> int:
         )
         raise ValueError(msg)
     return mesh.shape[axis]
+
+
+def find_batch_axis(mesh: Mesh, axis: str, batch_shape: tuple[int, ...], *trees) -> str | None:
+    """Returns the mesh axis over which the batch goes too, so that sums over it wait for the end.
+
+    Inside a loop over time XLA would add up a matrix's gradient over the batch at every step.
+
+    Args:
+      mesh: the mesh.
+      axis: the axis that is used for something else.
+      batch_shape: the batch axes.
+      *trees: parameters and states.
+
+    Returns:
+      "data", or None where the mesh has no such axis, it does not divide the batch, or there are
+      keys, of which one may be for each sequence.
+    """
+    if _BATCH_AXIS == axis or mesh.shape.get(_BATCH_AXIS, 1) == 1:
+        return None
+    kinds = [jnp.result_type(leaf) for leaf in jax.tree.leaves(trees)]
+    keys = any(jnp.issubdtype(kind, jax.dtypes.extended) for kind in kinds)
+    divides = batch_shape and batch_shape[0] % mesh.shape[_BATCH_AXIS] == 0
+    return _BATCH_AXIS if divides and not keys else None
+
+
+def enter_varying(leaf, axes: tuple[str, ...]):
+    """Lets an array of floats vary over mesh axes over which it is the same, inside `shard_map`.
+
+    Before a loop, and not in it, where the transpose would be a sum over devices at every step.
+    """
+    if not axes or not jnp.issubdtype(leaf.dtype, jnp.inexact):
+        return leaf
+    return jax.lax.pcast(leaf, axes, to="varying")

@@ -13,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-__all__ = ["UnitBlocks", "is_number", "keeps_units_apart"]
+from jaxrnn.unrolls.mesh_axis import enter_varying
+
+__all__ = ["Place", "UnitBlocks", "is_number", "keeps_units_apart"]
 
 
 def is_number(dtype) -> bool:
@@ -73,69 +75,89 @@ class UnitBlocks(NamedTuple):
         rows = weights.reshape(groups, self.devices, self.local, -1)
         return rows.swapaxes(0, 1).reshape(weights.shape)
 
-    def on_each(
-        self, function: Callable, mesh: Mesh, split, results, split_results, *, exchange: bool
-    ) -> Callable:
+    def on_each(self, function: Callable, mesh: Mesh, given, results, *, exchange) -> Callable:
         """Maps a function of one device's units over the mesh axis; other axes are left to XLA.
 
         Args:
           function: ``(*trees) -> tree``.
           mesh: the mesh.
-          split: for each leaf of the arguments, whether its last axis is gates of units, of which a
-            device gets its own. What is not split is the same on all devices.
-          results: the shapes of what is returned.
-          split_results: for each of its leaves the same. What is not split is taken from the first
-            device.
+          given: how the leaves of the arguments lie.
+          results: how those of the results do. What has no units is taken from the first device.
           exchange: whether devices exchange anything in `function`. If not, JAX's check of what
-            varies over the axis is off: transposed, some of its functions do not pass it.
+            varies over an axis is off: transposed, some of its functions do not pass it.
 
         Returns:
           The function of global arrays.
         """
-        split, split_results = jax.tree.leaves(split), jax.tree.leaves(split_results)
-        shapes, tree = jax.tree.flatten(results)
+        given = jax.tree.leaves(given, is_leaf=_is_place)
+        results, tree = jax.tree.flatten(results, is_leaf=_is_place)
+        batch_axes = {place.batch_axis for place in [*given, *results]} - {None}
 
-        def enter(leaf, is_split):
-            if is_split:
-                return _join(leaf)
-            # Here, and not in the loop, where the transpose would be a sum over devices each step.
-            if exchange and jnp.issubdtype(leaf.dtype, jnp.inexact):
-                return jax.lax.pcast(leaf, self.axis, to="varying")
-            return leaf
+        def enter(leaf, place):
+            axes = {self.axis, *batch_axes} - set(self._spec(place))
+            if place.has_units:
+                leaf = _join(leaf)
+            return enter_varying(leaf, tuple(axes)) if exchange else leaf
 
         def run(*arguments):
             leaves, tree_in = jax.tree.flatten(arguments)
 
             def on_one(*leaves):
-                own = [enter(*pair) for pair in zip(leaves, split, strict=True)]
+                own = list(map(enter, leaves, given))
                 found = jax.tree.leaves(function(*tree_in.unflatten(own)))
-                pairs = zip(found, split_results, strict=True)
+                pairs = zip(found, results, strict=True)
                 return [
-                    _part(leaf, self.local) if is_split else leaf[None] for leaf, is_split in pairs
+                    _part(leaf, self.local) if place.has_units else leaf[None]
+                    for leaf, place in pairs
                 ]
 
-            pairs = zip(leaves, split, strict=True)
-            leaves = [_part(leaf, self.hidden) if is_split else leaf for leaf, is_split in pairs]
+            pairs = zip(leaves, given, strict=True)
+            leaves = [
+                _part(leaf, self.hidden) if place.has_units else leaf for leaf, place in pairs
+            ]
             found = jax.shard_map(
                 on_one,
                 mesh=mesh,
-                axis_names={self.axis},
+                axis_names={self.axis, *batch_axes},
                 check_vma=exchange,
-                in_specs=tuple(map(self._spec_in, leaves, split)),
-                out_specs=list(map(self._spec_out, shapes, split_results)),
+                in_specs=tuple(map(self._spec, given)),
+                out_specs=[self._spec(place, copies=True) for place in results],
             )(*leaves)
-            pairs = zip(found, split_results, strict=True)
+            pairs = zip(found, results, strict=True)
             return tree.unflatten(
-                [_join(leaf) if is_split else leaf[0] for leaf, is_split in pairs]
+                [_join(leaf) if place.has_units else leaf[0] for leaf, place in pairs]
             )
 
         return run
 
-    def _spec_in(self, leaf, is_split: bool) -> PartitionSpec:
-        return PartitionSpec(*(None,) * (leaf.ndim - 1), self.axis) if is_split else PartitionSpec()
+    def _spec(self, place: "Place", *, copies: bool = False) -> PartitionSpec:
+        """Returns how an array lies, its gates parted from its units, or all copies of it."""
+        dims = [None] * place.ndim
+        if place.batch_axis is not None:
+            dims[place.batch_at] = place.batch_axis
+        if place.has_units:
+            return PartitionSpec(*dims, self.axis)
+        return PartitionSpec(self.axis, *dims) if copies else PartitionSpec(*dims)
 
-    def _spec_out(self, leaf, is_split: bool) -> PartitionSpec:
-        return PartitionSpec(*(None,) * leaf.ndim * is_split, self.axis)
+
+class Place(NamedTuple):
+    """How an array lies on the mesh.
+
+    Attributes:
+      ndim: how many axes it has.
+      has_units: whether its last axis is gates of units, of which a device has its own.
+      batch_axis: the mesh axis over which its batch lies, or None.
+      batch_at: the batch's axis.
+    """
+
+    ndim: int
+    has_units: bool
+    batch_axis: str | None = None
+    batch_at: int = 0
+
+
+def _is_place(node) -> bool:
+    return isinstance(node, Place)
 
 
 def _part(leaf, units: int):

@@ -160,6 +160,27 @@ def test_forward_sends_one_state_a_step_and_nothing_else_that_grows_with_time():
 
 @needs_eight
 @SLOW
+@pytest.mark.parametrize("run", [unroll, fused_unroll])
+def test_beside_a_split_batch_with_split_parameters(run, x64):
+    cell, mesh = CELLS["peephole_lstm"](), sharding.mesh(data=2, model=4)
+    arguments = inputs(cell)
+    params, xs, state, mask, resets = arguments
+    split = sharding.shard(params, sharding.param_specs(mesh, params))
+    rows = jax.NamedSharding(mesh, jax.P(None, "data"))
+    xs, mask, resets = jax.device_put((xs, mask, resets), rows)
+    sharded = slopes_of(hidden_sharded(run, mesh, "model"), cell)
+    program = sharded.lower(split, xs, state, mask, resets).compile()
+    # The sum over the batch's devices is no part of a loop.
+    in_loops = sharding.collectives(program).in_loops
+    assert in_loops.kinds == {"all-gather": 1, "reduce-scatter": 1}
+    assert {row.group_size for row in in_loops} == {4}
+    got = program(split, xs, state, mask, resets)
+    assert_trees_close(got, slopes_of(unroll, cell)(*arguments))
+    assert got[0][1][1].sharding.spec == jax.P(None, "data", "model")
+
+
+@needs_eight
+@SLOW
 def test_truncated_and_forward_mode_and_tokens(x64):
     cell, mesh = CELLS["gru"](), mesh_of(2)
     arguments = inputs(cell)
