@@ -21,6 +21,7 @@ SCRIPTS = {
     "streaming": ["--contenders", "jaxrnn", "--cells", "lstm,gru"],
     "monitor": [],
     "parallel": [],
+    "pipeline": [],
     "zoo": ["--cells", "conv_gru"],
     "spectrum": ["--without-torch", "--memory"],
 }
