@@ -82,16 +82,20 @@ def _flops(share: Share) -> float:
     return total
 
 
-def _memory(share: Share, network: Network) -> float:
+def _memory(share: Share, network: Network, split: Split, blocks: int) -> float:
     """Bytes: parameters, gradients and optimiser; what each step leaves for the backward pass.
 
     A step keeps some vectors of H numbers, and one more is the gradient of its output; tensor
     parallel splits them, but has the inputs of every layer but the first whole, and as XLA compiles
-    it twice, and the gradient of one of them.
+    it twice, and the gradient of one of them. A pipeline keeps something for the ticks in which it
+    waits, too, and has inputs, outputs and their gradient beside.
     """
     copies = 2 + network.optimizer_copies
     rows = share.batch * share.steps
     kept = len(share.layer_inputs) * rows * (share.kept + 1) * share.hidden
+    if split.stages > 1:
+        kept += 3 * rows * share.whole_hidden
+        kept = kept * (blocks + split.stages - 1) // blocks
     kept += rows * share.layer_inputs[0]
     above = len(share.layer_inputs) - share.has_first
     if share.whole_hidden > share.hidden and above:
@@ -167,7 +171,8 @@ def training_cost(
     - for time parallel, in each layer and each of its two scans, one composed map of ``2 b B/d H``
       bytes, which all gather, and one state to its neighbour;
     - for a pipeline over K blocks of time ``b B/d T/K H`` bytes to its neighbour at each of
-      ``K + s - 1`` ticks, forward and backward; during ``s - 1`` of these it has nothing to do.
+      ``K + s - 1`` ticks, forward and backward, of which it waits in ``s - 1``; and once the
+      outputs of the last layer, ``2 (s - 1)/s b B/d T H``, and its weights.
 
     Where the seconds come from is said at `Device.gather_seconds` and in docs/scaling.md. Nothing
     overlaps, and nothing is slower than the device's numbers say: compare splits by this, and
@@ -225,7 +230,7 @@ def training_cost(
 
 
 def _cost(network: Network, device: Device, split: Split, share: Share, blocks: int) -> Cost:
-    flops, memory = _flops(share), _memory(share, network)
+    flops, memory = _flops(share), _memory(share, network, split, blocks)
     products = _product_seconds(share, network, device, flops)
     in_steps = _step_seconds(share, network, device, split, blocks)
     exchanges = list_exchanges(network, device, split, share, blocks)

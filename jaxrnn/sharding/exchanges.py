@@ -91,7 +91,12 @@ def list_exchanges(
     ticks = 2 * (blocks + split.stages - 1)
     own = network.itemsize * share.batch * share.hidden
     sent("outputs of a block", own * (share.steps // blocks), split.stages, ticks, model)
-    inner = model * split.stages
+    stages = split.stages
+    purpose = "outputs of the last layer, to all"
+    gathered(purpose, "all-reduce", every, stages, 1, model, in_bubble=False)
+    purpose = "weights, to their layer's device and back"
+    gathered(purpose, "all-to-all", weights, stages, 2, model, in_bubble=False)
+    inner = model * stages
     # A map is two numbers a unit, gathered one by one; a layer has a scan forward and one backward.
     maps = own * split.time
     gathered("composed maps of a scan", "all-gather", maps, split.time, 4 * layers, inner)

@@ -107,6 +107,23 @@ def tensor_parallel(network, batch, steps):
     return slopes.lower(*given, shapes(mesh, xs)).compile()
 
 
+def pipeline(network, batch, steps, blocks):
+    mesh = sharding.mesh(model=EIGHT, devices=jax.devices()[:EIGHT])
+    net = jaxrnn.layers.pipelined(stacked(jaxrnn.lstm, network), mesh, "model", blocks=blocks)
+    params = jax.eval_shape(net.init, jax.random.key(0))
+    specs = sharding.param_specs(mesh, params)
+    given = jax.tree.map(
+        lambda x, where: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=where), params, specs
+    )
+    xs = jax.ShapeDtypeStruct((steps, batch, network.inputs), jnp.float32)
+
+    def loss(params, xs):
+        return jnp.mean(net.apply(params, xs)[1] ** 2)
+
+    slopes = jax.jit(jax.grad(loss), out_shardings=specs)
+    return slopes.lower(given, shapes(mesh, xs)).compile()
+
+
 def flops_of(program):
     """Flops of one device; XLA counts the body of a loop once."""
     return program.cost_analysis()["flops"]
@@ -226,6 +243,29 @@ def test_tensor_parallel_memory(layers, steps):
     assert 1 <= memory_of(program) / cost.memory < 1.15
 
 
+@needs_eight
+@SLOW
+@pytest.mark.parametrize(("layers", "steps"), [(8, 64), (16, 1024)])
+def test_pipeline(layers, steps):
+    network = Network(64, 64, layers, 4, 6, optimizer_copies=0)
+    program = pipeline(network, 8, steps, 8)
+    cost = training_cost(network, GPU, batch=8, steps=steps, stages=EIGHT, blocks=8)
+    found = collectives(program)
+    (ticks,) = predicted(cost, "collective-permute").items()
+    in_loops = executed(found.in_loops, "collective-permute").items()
+    assert [((size, group + 1), times) for (size, group), times in in_loops] == [ticks]
+    assert found.in_loops.kinds == {"collective-permute": 2}
+    assert executed(found, "all-reduce") == predicted(cost, "all-reduce")
+    weights = [sum(size * times for (size, _), times in one(x, "all-to-all").items())
+               for one, x in ((executed, found), (predicted, cost))]  # fmt: skip
+    assert weights[0] == weights[1]
+    # Besides XLA sends the outputs, and their gradient, from one device to one other.
+    rest = [row for row in found.of("collective-permute") if not row.loops]
+    assert len(rest) == 2 and {row.group_size for row in rest} == {1}
+    if steps == 1024:  # weights are the lesser part
+        assert 1 <= memory_of(program) / cost.memory < 1.1
+
+
 # By hand: B = 8, T = 6, I = 5, H = 4, L = 2, 3 gates.
 SMALL = Network(5, 4, 2, 3, 5)
 PLAIN = Device(1e9, 1e9, 1e9, 1e-6, 4, Link(1e9, 1e-6), Link(1e8, 1e-5))
@@ -262,8 +302,10 @@ def test_links_near_and_far():
 
 def test_a_pipeline():
     alone, piped = cost_of(), cost_of(stages=2, blocks=3)
-    (sent,) = piped.exchanges
+    sent, outputs, weights = piped.exchanges
     assert (sent.kind, sent.size, sent.times) == ("collective-permute", 4 * 8 * 2 * 4, 2 * (3 + 1))
+    assert (outputs.kind, outputs.size, outputs.times) == ("all-reduce", 4 * 8 * 6 * 4, 1)
+    assert (weights.kind, weights.size, weights.times) == ("all-to-all", 4 * 3 * 4 * (5 + 4 + 1), 2)
     assert piped.step_seconds == alone.step_seconds / 2
     assert piped.bubble_seconds == pytest.approx((piped.step_seconds + piped.product_seconds) / 3)
     every = [cost_of(stages=2, blocks=k).seconds for k in (1, 2, 3, 6)]
