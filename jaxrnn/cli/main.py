@@ -87,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "±" gets a question mark
     status, said = _run(module.run, parsed)
-    if said is not None:
+    first = getattr(parsed, "first", True)
+    if said is not None and (status < 128 or first):  # a signal stops all processes
         start = "\n" if status >= 128 else ""  # after a progress bar, or ^C
         print(f"{start}jaxrnn {parsed.command}: {said}", file=sys.stderr)
-    return leave(status, first=getattr(parsed, "first", False)) if status else 0
+    return leave(status, first=first) if status else 0

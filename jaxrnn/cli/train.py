@@ -243,8 +243,10 @@ def _train(
     return result, log.validations
 
 
-def _go_on(directory: str, *more: str) -> str:
-    return shlex.join(["jaxrnn", "train", "--resume", "--checkpoint", directory, *more])
+def _go_on(arguments: argparse.Namespace, *more: str) -> str:
+    mesh = [] if arguments.mesh is None else ["--mesh", arguments.mesh]
+    words = ["jaxrnn", "train", "--resume", "--checkpoint", arguments.checkpoint, *mesh, *more]
+    return shlex.join(words) + (", in every process" if jax.distributed.is_initialized() else "")
 
 
 def _plan(arguments: argparse.Namespace) -> _Plan:
@@ -286,34 +288,34 @@ def run(arguments: argparse.Namespace) -> None:
     except Interrupted as error:
         msg = (
             f"got {error.signal}; stopped after step {error.step} of {settings['steps']}, which is "
-            f"saved; to go on: {_go_on(name)}"
+            f"saved; to go on: {_go_on(arguments)}"
         )
         raise StoppedError(msg, 130 if error.signal == "SIGINT" else 143) from None
     except KeyboardInterrupt:
         if not (pathlib.Path(name) / "run.json").exists():
             raise
-        msg = f"interrupted twice; to go on from the last checkpoint: {_go_on(name)}"
+        msg = f"interrupted twice; to go on from the last checkpoint: {_go_on(arguments)}"
         raise StoppedError(msg, 130) from None
     finally:
         logging.getLogger("jaxrnn").removeHandler(quiet)
     if not is_first():
         return
     try:
-        _say(name, plan, params, result.metrics, validations)
+        _say(arguments, plan, params, result.metrics, validations)
     except KeyboardInterrupt:
         msg = f"interrupted; the training is done and in {name}"
         raise StoppedError(msg, 130) from None
 
 
 def _say(
-    name: str,
+    arguments: argparse.Namespace,
     plan: _Plan,
     params: Params | None,
     metrics: Metrics,
     validations: list[tuple[int, float]],
 ) -> None:
     """Prints what came out; the parameters are None where the file has those of the lowest loss."""
-    settings, network = plan.settings, plan.network
+    settings, network, name = plan.settings, plan.network, arguments.checkpoint
     task, losses = network.task, np.asarray(metrics.loss, np.float64)
     done = len(losses)
     last = losses[-max(1, done // 10) :].mean()
@@ -345,7 +347,7 @@ def _say(
         )
         print(f"\n--- {settings['sample']} characters at temperature {settings['temperature']}")
         print(f"{text}\n---")
-    more = _go_on(name, "--steps", str(2 * settings["steps"]))
+    more = _go_on(arguments, "--steps", str(2 * settings["steps"]))
     data = [f"--{one}={settings[one]}" for one in ("task", "data", "columns") if settings[one]]
     cell = ["--params", str(pathlib.Path(name) / "cell.npz"), *data]
     print(f"\nParameters: {pathlib.Path(name) / 'weights.npz'}")
