@@ -200,12 +200,13 @@ def _steps(directory: str | os.PathLike, step: int | None, *, by: str) -> list[i
     return steps[::-1] if step is None else [step]
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Returns what changes where a directory is removed or replaced."""
     try:
         status = path.lstat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_ctime_ns
 
 
 class _Gone(Exception):

@@ -119,6 +119,7 @@ def fit(
     info: Mapping[str, Any] | None = None,
     mesh: Mesh | None = None,
     specs: Any = None,
+    batch_specs: Any = None,
 ) -> FitResult:
     """Trains for a number of steps.
 
@@ -143,13 +144,19 @@ def fit(
     Parameters, optimiser and carried state are spread over it by the rules of `jaxrnn.sharding`,
     and stay so: `FitResult.state` is spread too. Loss, norm, clipping and skipped steps are those
     of the whole batch, and every process has them. On an explicit mesh the axes are automatic
-    inside the loss, so that it need not know of the mesh.
+    inside the loss and `batch_fn`, so that they need not know of the mesh
+    (`jax.sharding.explicit_axes` makes them explicit again).
 
-    Batches are spread inside the loop. What is drawn does not depend on the number of devices, and
-    of a batch that is drawn (the tasks adding and copy) each device makes its share alone. A corpus
-    in a `jax.tree_util.Partial` (text) is copied to every device, unless it is spread over the mesh
-    already, and each device cuts its share of the windows out of its copy. For data that are read
-    from files while the training goes on, see `make_step`.
+    Over "data" the devices add up their gradients once a step. Over "model" a plain ``layer(cell)``
+    leaves to XLA what they exchange at every time step: of an Elman network its state, of cells
+    with several gates much more; there use ``layer(cell, hidden_sharded(fused_unroll, mesh))``.
+    Over "time" use `time_sharded` or `pipelined`: a plain layer gathers the sequence.
+
+    Batches are spread inside the loop, by `jaxrnn.sharding.batch_specs`. What is drawn does not
+    depend on the number of devices. Of a batch that is drawn (the tasks adding and copy) each
+    device makes its share alone. A corpus in a `jax.tree_util.Partial` (text) is copied to every
+    device, unless it is spread over the mesh already, and each device cuts its share of the windows
+    out of its copy. For data that are read while the training goes on, see `make_step`.
 
     Args:
       loss_fn: ``(params, batch) -> loss``; with `carried`, ``(params, batch, carried) -> (loss,
@@ -184,6 +191,8 @@ def fit(
       mesh: a mesh of `jaxrnn.sharding.mesh` to train over, or None for one device.
       specs: where parameters lie whose place `jaxrnn.sharding.param_specs` should not decide: its
         `overrides`, or what it returned. The optimiser's state lies with the parameters.
+      batch_specs: likewise, where `jaxrnn.sharding.batch_specs` should not decide how a batch is
+        split, such as ``PartitionSpec("data")`` for batches with sequences on axis 0.
 
     Returns:
       The training state, the metrics of every step taken, and what the monitor saw.
@@ -199,8 +208,8 @@ def fit(
       TypeError: a count is not an integer, `batch_fn` is no function, or `mesh` is no mesh.
       ValueError: the mesh divides the batch, the hidden size or the steps of a sequence with a
         remainder, or lacks an axis; `specs` do not fit; a count is less than 1; `resume` without
-        `checkpoint`, `stop_fn` without `monitor`; the checkpoint is of another network, optimiser (the message lists what differs)
-        or monitor, or of more steps.
+        `checkpoint`, `stop_fn` without `monitor`; the checkpoint is of another network, optimiser
+        (the message lists what differs) or monitor, or of more steps.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -234,17 +243,19 @@ def fit(
     if stop_fn is not None and monitor is None:
         msg = "fit: got stop_fn without monitor; expected what it judges by; pass a train.Monitor"
         raise ValueError(msg)
-    place = read_placement(mesh, specs, by="fit")
+    place = read_placement(mesh, specs, batch_specs, by="fit")
     start = init(params, optimizer, carried, mesh=mesh, specs=specs)
     step = make_step(loss_fn, optimizer, clip_norm=clip_norm)
     run_chunk = _make_chunk(step, chunk, place, start)
-    measure = None if monitor is None else place.measuring(monitor.measure)
+    if monitor is not None:
+        monitor = monitor._replace(measure=place.measuring(monitor.measure))
     batch_fn = place.copy(batch_fn)
     processes = processes_of(start, by="fit")
     progress = Progress(start, 0, [], [], 0, None)
     if checkpoint is not None:
-        progress = resume_progress(checkpoint, progress.state, steps, monitor, resume)
-    train_state, done, history, seen, stopped, info_before = progress
+        norm = float("inf") if clip_norm is None else float(clip_norm)
+        progress = resume_progress(checkpoint, progress.state, steps, monitor, resume, norm)
+    train_state, done, history, seen, stopped, info_before, norm = progress
     train_state = place.put(train_state)
     info = info_before if info is None else info
     ended = done == steps or (stop_fn is not None and steps <= stopped)
@@ -255,21 +266,22 @@ def fit(
         in_row = _check_skipped(metrics.skipped, in_row, 0, max_skipped)
 
     def look():
-        if measure is None or done % monitor.every:
+        if monitor is None or done % monitor.every:
             return False
-        seen.append((done, jax.tree.map(np.asarray, measure(train_state.params))))
+        seen.append((done, jax.tree.map(np.asarray, monitor.measure(train_state.params))))
         return stop_fn is not None and done > 0 and stop_fn(*seen[-1], train_state.params)
 
     def take():
         wanted = steps if stopped else 0
-        return progress_snapshot(Progress(train_state, done, history, seen, wanted, info), monitor)
+        now = Progress(train_state, done, history, seen, wanted, info, norm)
+        return progress_snapshot(now, monitor)
 
     with Saver(checkpoint, checkpoint_every, chunk, keep, done, processes) as saver:
         if not done:
             look()
         while not ended:
             count = min(chunk, steps - done, saver.until(done))
-            if measure is not None:
+            if monitor is not None:
                 count = min(count, monitor.every - done % monitor.every)
             train_state, kept = run_chunk(train_state, batch_fn, count)
             metrics = Metrics(*(np.asarray(leaf)[:count] for leaf in kept))

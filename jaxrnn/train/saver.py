@@ -39,6 +39,8 @@ class Progress(NamedTuple):
       seen: what the monitor measured: pairs of a number of steps done and a dict of NumPy arrays.
       stopped: where `stop_fn` ended it, the number of steps that were wanted; 0 where it did not.
       info: what the user adds.
+      clip_norm: the norm that gradients are clipped to, infinity for none; None where it is not
+        known.
     """
 
     state: TrainState
@@ -47,6 +49,7 @@ class Progress(NamedTuple):
     seen: list[tuple[int, dict[str, np.ndarray]]]
     stopped: int
     info: Mapping[str, Any] | None
+    clip_norm: float | None = None
 
 
 def joined(history: list[Metrics]) -> Metrics:
@@ -67,6 +70,8 @@ def progress_snapshot(progress: Progress, monitor: Monitor | None) -> Snapshot:
     """
     progress.history[:] = [joined(progress.history)]
     extra = {f"metrics.{k}": v for k, v in progress.history[0]._asdict().items()}
+    if progress.clip_norm is not None:
+        extra["clip_norm"] = np.array(progress.clip_norm, float)
     if progress.stopped:
         extra["stopped"] = np.array(progress.stopped)
     if monitor is not None:
@@ -131,12 +136,25 @@ def _compare_versions(saved: Mapping[str, str]) -> None:
         warnings.warn(msg, stacklevel=4)
 
 
+def _compare_clip_norm(saved: np.ndarray | None, now: float | None) -> None:
+    """Warns the caller of `fit` where a training is clipped otherwise than before."""
+    if saved is None or now is None or float(saved) == now:
+        return
+    before, here = (None if norm == float("inf") else norm for norm in (float(saved), now))
+    msg = (
+        f"fit: got clip_norm={here} to resume a training that was clipped with clip_norm={before}; "
+        "it goes on with the new one, and the numbers will not be those of one run without a break"
+    )
+    warnings.warn(msg, stacklevel=4)
+
+
 def resume_progress(
     directory: str | os.PathLike,
     start: TrainState,
     steps: int,
     monitor: Monitor | None,
     resume: bool,
+    clip_norm: float | None = None,
 ) -> Progress:
     """Returns how far a training has come: what the newest checkpoint says, or nowhere.
 
@@ -146,6 +164,7 @@ def resume_progress(
       steps: the number of steps that are wanted.
       monitor: the monitor, if there is one.
       resume: whether checkpoints that are there are gone on from; otherwise they are an error.
+      clip_norm: as in `Progress`.
 
     Raises:
       FileExistsError: there are checkpoints, and `resume` is False.
@@ -170,7 +189,7 @@ def resume_progress(
         )
         raise FileExistsError(msg)
     if not there:
-        return Progress(start, 0, [], [], 0, None)
+        return Progress(start, 0, [], [], 0, None, clip_norm)
     found = load_contents(directory, start, by="fit", level=3, processes=processes)
     if found.step > steps:
         msg = (
@@ -179,9 +198,10 @@ def resume_progress(
         )
         raise ValueError(msg)
     _compare_versions(found.versions)
+    _compare_clip_norm(found.extra.get("clip_norm"), clip_norm)
     history, seen = _resumed(found.extra, found.step, monitor, found.tree.params, directory)
     stopped = int(found.extra.get("stopped", 0))
-    return Progress(found.tree, found.step, history, seen, stopped, found.info)
+    return Progress(found.tree, found.step, history, seen, stopped, found.info, clip_norm)
 
 
 class Saver:
