@@ -1,7 +1,9 @@
 """Damage to checkpoints: at random, or forged so that the checksums fit."""
 
+import contextlib
 import hashlib
 import json
+import resource
 
 
 def digest(fields):
@@ -22,6 +24,19 @@ def reseal(path):
     data = (path / "arrays.safetensors").read_bytes()
     file = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     rewrite(path, lambda fields: fields.update(file=file))
+
+
+@contextlib.contextmanager
+def little_memory():
+    """Has the kernel refuse more than 256 MB."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 EXTREME = [0, 1, -1, 2**31, 2**32, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 10**30, 1e999, 0.5,

@@ -1,10 +1,8 @@
 """Checkpoints in pieces that are cut off, changed or forged: refused before memory is taken."""
 
-import contextlib
 import hashlib
 import json
 import os
-import resource
 import shutil
 import struct
 
@@ -14,7 +12,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from cases import needs_eight
-from damage import digest, mutated_bytes, mutated_json, rewrite
+from damage import digest, little_memory, mutated_bytes, mutated_json, rewrite
 from jaxrnn import train
 from jaxrnn.sharding import mesh
 from jaxrnn.train.reading import read_directory
@@ -235,19 +233,6 @@ def test_what_does_not_fit_into_memory_is_broken(tmp_path, good):
         pytest.raises(train.CheckpointError, match="beside the tree; expected what fits into mem"),
     ):
         read_directory(path, LIKE)
-
-
-@contextlib.contextmanager
-def little_memory():
-    """Has the kernel refuse more than 256 MB."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    with open("/proc/self/statm") as file:
-        used = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def mutate(rng, path, good):
