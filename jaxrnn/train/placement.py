@@ -27,10 +27,11 @@ class Placement:
     Args:
       mesh: the mesh, or None.
       specs: what `param_specs` should not decide, or None.
+      batch: what `batch_specs` should not decide, or None.
     """
 
-    def __init__(self, mesh: Mesh | None, specs: Any) -> None:
-        self._mesh, self._specs = mesh, specs
+    def __init__(self, mesh: Mesh | None, specs: Any = None, batch: Any = None) -> None:
+        self._mesh, self._specs, self._batch = mesh, specs, batch
         self._explicit = mesh is not None and AxisType.Explicit in mesh.axis_types
         self._everywhere = None if mesh is None else NamedSharding(mesh, PartitionSpec())
 
@@ -94,7 +95,8 @@ class Placement:
         def spread(train_state, batch):
             specs = self._of_state(train_state)
             train_state = self._constrain(train_state, specs)
-            batch = self._constrain(batch, batch_specs(self._mesh, batch))
+            spread_batch = batch_specs(self._mesh, batch, overrides=self._batch)
+            batch = self._constrain(batch, spread_batch)
             with self._known():
                 train_state, metrics = step(train_state, batch)
             everywhere = jax.tree.map(lambda _: self._everywhere, metrics)
@@ -152,12 +154,13 @@ class Placement:
         return jax.jit(self._automatic(function, out), out_shardings=out)
 
 
-def read_placement(mesh: Mesh | None, specs: Any, *, by: str) -> Placement:
-    """Checks the arguments `mesh` and `specs` of a function.
+def read_placement(mesh: Mesh | None, specs: Any, batch: Any, *, by: str) -> Placement:
+    """Checks the arguments `mesh`, `specs` and `batch_specs` of a function.
 
     Args:
       mesh: a mesh, or None.
       specs: what `param_specs` should not decide, or None.
+      batch: what `batch_specs` should not decide, or None.
       by: the function the user called, for the messages.
 
     Returns:
@@ -165,11 +168,11 @@ def read_placement(mesh: Mesh | None, specs: Any, *, by: str) -> Placement:
 
     Raises:
       TypeError: `mesh` is no mesh.
-      ValueError: `specs` without `mesh`, or a mesh that lacks an axis.
+      ValueError: specs without `mesh`, or a mesh that lacks an axis.
     """
     if mesh is not None:
-        return Placement(check_mesh(mesh, by=by), specs)
-    if specs is not None:
+        return Placement(check_mesh(mesh, by=by), specs, batch)
+    if specs is not None or batch is not None:
         msg = f"{by}: got specs without mesh; expected the mesh that they are of; pass mesh as well"
         raise ValueError(msg)
-    return Placement(None, None)
+    return Placement(None)

@@ -84,7 +84,7 @@ def init(
       >>> init({"w": jnp.ones(3)}, optax.adam(1e-3)).step.item()
       0
     """
-    place = read_placement(mesh, specs, by="init")
+    place = read_placement(mesh, specs, None, by="init")
     params, carried = jax.tree.map(_strong, (params, carried))
     params = place.put_params(params)
     # Two arrays, not one twice: a buffer can be donated only once.
@@ -133,6 +133,7 @@ def make_step(
     clip_norm: float | None = None,
     mesh: Mesh | None = None,
     specs: Any = None,
+    batch_specs: Any = None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """Makes a pure training step, ready for `jax.jit`.
 
@@ -159,6 +160,7 @@ def make_step(
         clipping if not given.
       mesh: a mesh of `jaxrnn.sharding.mesh` to train over, or None; see `fit`.
       specs: what `init` got.
+      batch_specs: where `jaxrnn.sharding.batch_specs` should not decide; see `fit`.
 
     Returns:
       ``(train_state, batch) -> (train_state, metrics)``.
@@ -184,7 +186,7 @@ def make_step(
     if clip_norm is not None and not clip_norm > 0:
         msg = f"make_step: got clip_norm={clip_norm}; expected a positive norm, or None"
         raise ValueError(msg)
-    place = read_placement(mesh, specs, by="make_step")
+    place = read_placement(mesh, specs, batch_specs, by="make_step")
 
     def checked_loss(params, batch, carried):
         given = () if carried is None else (carried,)
