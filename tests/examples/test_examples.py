@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import jaxrnn
+from cases import needs_eight
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = sorted((ROOT / "examples").glob("*.py"))
@@ -31,6 +32,7 @@ TESTED = {
     "11_export",
     "12_streaming",
     "13_train_kill_resume",
+    "14_from_one_device_to_a_mesh",
 }
 WITH_PICTURE = [
     "02_vanishing_and_exploding",
@@ -314,6 +316,17 @@ def test_train_kill_resume(capsys):
     assert same
     assert saved < 60 and saved % 20 == 0
     assert f"killed; the newest checkpoint is of step {saved} of 60" in capsys.readouterr().out
+
+
+@needs_eight
+@pytest.mark.slow
+def test_from_one_device_to_a_mesh(capsys):
+    mesh, part, sent, difference = load("14_from_one_device_to_a_mesh").main(steps=20)
+    assert mesh.shape == {"data": 4, "time": 1, "model": 2}
+    assert part == (32, 48)
+    assert sent.kinds["all-reduce"] and sent.bytes_sent > 0
+    assert difference < 1e-5
+    assert "of which a device holds (32, 48)" in capsys.readouterr().out
 
 
 # These train for half a minute or more, which the tests above do in small.
