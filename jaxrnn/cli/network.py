@@ -75,7 +75,7 @@ class Network(NamedTuple):
             steps=steps,
             clip_norm=clip_norm,
             on_chunk=on_chunk,
-            **({} if mesh is None else {"mesh": mesh}),
+            mesh=mesh,
         )
 
 

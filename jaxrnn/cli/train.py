@@ -236,7 +236,7 @@ def _train(
             checkpoint=directory,
             checkpoint_every=settings["checkpoint-every"],
             resume=resume,
-            **({} if plan.mesh is None else {"mesh": plan.mesh}),
+            mesh=plan.mesh,
             **measuring,
         )
     log = run.begin(len(result.metrics.loss)) if run.log is None else run.log

@@ -110,6 +110,8 @@ def _initialize(
     coordinator: str | None, count: int | None, index: int | None, timeout: int
 ) -> None:
     """Starts JAX's engine in a thread: left alone it ends the process where others are missing."""
+    # JAX would take SIGTERM for itself, and a process could not be told to stop but within `fit`.
+    jax.config.update("jax_enable_preemption_service", False)
     started: Future[None] = Future()
 
     def start() -> None:
@@ -161,7 +163,8 @@ def start_processes(
     Afterwards ``jax.devices()`` are the devices of all processes, and ``jax.process_index()`` says
     which process this is. It is `jax.distributed.initialize` with checked arguments, one timeout
     and readable errors; where nothing is said of several processes it does nothing. It has to be
-    called before anything is computed.
+    called before anything is computed. JAX's preemption service, which takes SIGTERM for itself, is
+    off: `train.fit` answers that signal, after the same chunk in all processes.
 
     Args:
       coordinator: ``"HOST:PORT"``, the machine of process 0 and a free port there; the same in all

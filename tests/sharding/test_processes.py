@@ -32,6 +32,7 @@ def plain(monkeypatch):
 def started(monkeypatch):
     """What JAX's engine was started with; it starts nothing."""
     calls = []
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
     monkeypatch.setattr(jax.distributed, "initialize", lambda *a, **k: calls.append((a, k)))
     return calls
 
@@ -170,6 +171,7 @@ def run_together(count, path):
 def test_processes_train_as_one_and_tell_what_differs(count, tmp_path):
     found = run_together(count, tmp_path / "found.json")
     assert found["processes"] == [count, 0, count]
+    assert found["ends at SIGTERM"]
     assert found["texts"] == ["é" * index for index in range(count)]
     others = "process 1" if count == 2 else "processes 1, 2, 3"
     assert f"--hidden 32 in process 0, 64 in {others}; " in found["said"]

@@ -5,6 +5,8 @@
 
 import json
 import os
+import pathlib
+import signal
 import socket
 import sys
 
@@ -54,6 +56,15 @@ def compared(index):
     return "nothing"
 
 
+def ends_at_sigterm():
+    """Whether the signal would end this process, as JAX's own handler of it would not."""
+    status = pathlib.Path("/proc/self/status")
+    if not status.exists():
+        return True  # only Linux says
+    caught = int(status.read_text("utf-8").split("SigCgt:")[1].split()[0], 16)
+    return not caught >> (signal.SIGTERM - 1) & 1
+
+
 def main(count, name):
     with socket.create_server(("localhost", 0)) as server:
         coordinator = f"localhost:{server.getsockname()[1]}"
@@ -69,6 +80,7 @@ def main(count, name):
     mesh = sharding.mesh(data=-1)
     found = {
         "processes": [jax.process_count(), jax.process_index(), jax.device_count()],
+        "ends at SIGTERM": ends_at_sigterm(),
         "texts": sharding.gather_texts("é" * index),
         "said": said,
         "all said": sharding.gather_texts(said),
