@@ -116,7 +116,8 @@ def write_snapshot(
                 f"{by}: {error}; in the checkpoint of step {step} in {directory}; the checkpoints "
                 "that are there are as they were"
             )
-            raise type(error)(msg) from error
+            kinds = (TimeoutError, OSError, ValueError)
+            raise next(kind for kind in kinds if isinstance(error, kind))(msg) from error
         msg = (
             f"{by}: got {error} for the checkpoint of step {step}; expected to write to "
             f"{directory}; make room, or name another directory; the checkpoints that are there "
@@ -149,7 +150,8 @@ def save_checkpoint(
 
     Where an array lies over several processes, all of them call this together, with a directory on
     a file system that they share: each writes the pieces that it holds, process 0 the rest. Any
-    number of devices and processes can load it.
+    number of devices and processes can load it. Of the rest each process has its own, which has to
+    be equal in all; `info` is that of process 0.
 
     Args:
       directory: holds one directory a step; made if it is not there.
@@ -166,7 +168,9 @@ def save_checkpoint(
     Raises:
       FileExistsError: the directory holds a checkpoint of this step that is good, or of an unknown
         version.
-      OSError: the disk refuses, being full for instance; older checkpoints are as they were.
+      OSError: the disk refuses, being full for instance, or process 0 gave up; older checkpoints
+        are as they were.
+      RuntimeError: the tree of another process cannot be stored; the message says why.
       TimeoutError: another process does nothing for ten minutes; the message says which.
       TypeError: a leaf or something in `info` cannot be stored, or a count is no integer.
       ValueError: `step` is negative, `keep` less than 1, or a number in `info` is not finite; the
@@ -182,10 +186,13 @@ def save_checkpoint(
     """
     keep = check_size("keep", keep, by="save_checkpoint")
     check_free(directory, by="save_checkpoint")
-    taken = snapshot(tree, step=step, info=info)
-    if taken.share is not None:
-        token = taken.share.processes.exchange(secrets.token_hex(8))[0]
-        taken = taken._replace(share=taken.share._replace(token=token))
+    processes = processes_of(tree, by="save_checkpoint")
+    token = processes.exchange(secrets.token_hex(8))[0]
+
+    def take():
+        return snapshot(tree, step=step, info=info, processes=processes, token=token)
+
+    taken = all_succeed(processes, take, by="save_checkpoint")
     return write_snapshot(directory, taken, keep)
 
 

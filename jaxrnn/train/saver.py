@@ -243,8 +243,8 @@ class Saver:
 
     def __enter__(self) -> "Saver":
         if self._directory is not None:
-            self._open.enter_context(reserved(self._directory, by="fit"))
             self._token = self._processes.exchange(secrets.token_hex(8))[0]
+            self._open.enter_context(reserved(self._directory, by="fit"))
             self._thread = ThreadPoolExecutor(1, "jaxrnn-checkpoint")
             self._signals.__enter__()
         return self

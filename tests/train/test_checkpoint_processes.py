@@ -59,7 +59,52 @@ def main(coordinator, index, directory):
         print(done, flush=True)
 
     result = run(directory, mesh, halves(mesh), on_chunk=tell)
+    by_hand(pathlib.Path(directory) / "by_hand", mesh)
     print("loss", np.asarray(result.metrics.loss).tobytes().hex(), flush=True)
+
+
+def by_hand(directory, mesh):
+    """Saves keys, weak types and what is empty, and loads them as they lay and otherwise."""
+    spec, other = jax.sharding.PartitionSpec, sharding.mesh(model=4)
+    tree = {
+        "key": (jax.random.key(3), spec()),
+        "keys": (jax.random.split(jax.random.key(4), 4), spec("data")),
+        "rate": (jnp.asarray(0.5), spec()),
+        "weak": (jnp.full(4, 2.0), spec("data")),
+        "empty": (jnp.zeros((0, 4)), spec(None, "data")),
+        "half": (jnp.arange(8).astype(jnp.bfloat16), spec(("data", "model"))),
+    }
+
+    def lay(over):
+        def put(leaf, where):  # jit keeps a weak type
+            placed = jax.sharding.NamedSharding(over, where)
+            return jax.jit(lambda leaf: leaf, out_shardings=placed)(leaf)
+
+        own = {"n": 3, "own": np.arange(3)}
+        return {name: put(*leaf) for name, leaf in tree.items()} | own
+
+    on, there = lay(mesh), lay(other)
+    assert on["weak"].weak_type
+    if not directory.exists():
+        train.save_checkpoint(directory, on, step=1)
+    for like in (on, there):
+        found = train.load_checkpoint(directory, like).tree
+        assert found.pop("n") == 3
+        assert found.pop("own").tolist() == [0, 1, 2]
+        for name, leaf in found.items():
+            assert jax.typeof(leaf) == jax.typeof(like[name]), name
+            assert leaf.sharding == like[name].sharding
+            for shard in leaf.addressable_shards:
+                got, expected = shard.data, tree[name][0][shard.index[: leaf.ndim]]
+                if "key" in name:
+                    got, expected = jax.random.key_data(got), jax.random.key_data(expected)
+                assert np.asarray(got).tobytes() == np.asarray(expected).tobytes(), name
+    try:
+        train.save_checkpoint(directory, on | {"own": np.full(3, jax.process_index())}, step=2)
+    except (ValueError, OSError) as error:
+        assert "got an array of its own at ['own'] in process 1" in str(error)
+    else:
+        raise AssertionError
 
 
 class Pair:
