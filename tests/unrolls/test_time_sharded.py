@@ -12,12 +12,14 @@ from jax.sharding import PartitionSpec as P
 
 import jaxrnn
 from cases import leaky, needs_eight, needs_two, rotating
+from jaxrnn import sharding
 from jaxrnn.unrolls import (
     associative_unroll,
     checkpointed,
     chunked_unroll,
     newton_unroll,
     time_sharded,
+    truncated,
     unroll,
 )
 from jaxrnn.unrolls.newton import damped, diagonal
@@ -205,6 +207,21 @@ def test_time_and_sequences_are_split(x64):
     got = slopes_of(run, cell)(params, put[0], state, *put[1:])
     assert got[0][1][1].sharding.spec[:2] == ("time", "data")
     assert_trees_close(got, slopes_of(unroll, cell)(params, xs, state, mask, resets))
+
+
+@needs_eight
+@SLOW
+def test_whole_and_in_windows_with_split_parameters(x64):
+    cell, mesh = CELLS["lru"], sharding.mesh(data=2, time=4)
+    params, *rest, mask, resets = inputs(cell, 16, (2,), flags=True)
+    split = sharding.shard(params, sharding.param_specs(mesh, params))
+    xs, mask, resets = jax.device_put(
+        (rest[0], mask, resets), NamedSharding(mesh, P("time", "data"))
+    )
+    run = time_sharded(associative_unroll, mesh, "time")
+    for one, other in ((run, unroll), (truncated(run, 8), truncated(unroll, 8))):
+        got = slopes_of(one, cell)(split, xs, rest[1], mask, resets)
+        assert_trees_close(got, slopes_of(other, cell)(params, *rest, mask, resets))
 
 
 @needs_two
