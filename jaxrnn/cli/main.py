@@ -41,7 +41,7 @@ def _run(run: Callable[[argparse.Namespace], None], parsed: argparse.Namespace):
         run(parsed)
         wait_for_all()
     except (CommandError, ValueError, OSError, jax.errors.JaxRuntimeError) as error:
-        gone = lost(error)
+        gone = None if isinstance(error, CommandError) else lost(error)
         if gone is not None:
             return 1, gone
         if isinstance(error, jax.errors.JaxRuntimeError):

@@ -161,13 +161,16 @@ def _sizes(text: str) -> dict[str, int]:
     return {name: sizes.get(name, 1) for name in _AXES}
 
 
-def choose_mesh(text: str | None, *, batch: int, hidden: int) -> jax.sharding.Mesh | None:
+def choose_mesh(
+    text: str | None, *, batch: int, hidden: int, free: bool = True
+) -> jax.sharding.Mesh | None:
     """Returns the mesh that `--mesh` asks for; None for one device.
 
     Args:
       text: of the option; None for all devices of several processes, on data.
       batch: number of sequences, which the data axis has to divide.
       hidden: number of units, which the model axis has to divide.
+      free: whether the command has an option for the number of sequences.
 
     Raises:
       CommandError: the mesh does not fit the sizes or the devices.
@@ -187,6 +190,14 @@ def choose_mesh(text: str | None, *, batch: int, hidden: int) -> jax.sharding.Me
         )
         raise CommandError(msg)
     for axis, option, size in (("data", "batch", batch), ("model", "hidden", hidden)):
+        if size % sizes[axis] and axis == "data" and not free:
+            most = max(n for n in range(1, sizes[axis]) if size % n == 0)
+            msg = (
+                f"got {words}batches of {size} sequences over {sizes[axis]} devices; expected a "
+                f"number of devices that divides {size}, as {most} does; name it by --mesh, and "
+                "start as many processes as it takes"
+            )
+            raise CommandError(msg)
         if size % sizes[axis]:
             more = -(-size // sizes[axis]) * sizes[axis]
             msg = (

@@ -120,7 +120,7 @@ def _plan_training(arguments: argparse.Namespace) -> _Plan:
         learning_rate=_LEARNING_RATE,
         clip_norm=_CLIP_NORM,
     )
-    mesh = choose_mesh(arguments.mesh, batch=_BATCH_SIZE, hidden=arguments.hidden)
+    mesh = choose_mesh(arguments.mesh, batch=_BATCH_SIZE, hidden=arguments.hidden, free=False)
     done = dict.fromkeys(cells, 0)
 
     def measure(advance):

@@ -141,6 +141,10 @@ def _initialize(
         raise TimeoutError(msg)
     try:
         started.result()
+    except jax.errors.JaxRuntimeError as error:
+        reason = str(error).split("\n")[0]
+        msg = f"{_BY}: JAX could not start process {index} of {count}: {reason}"
+        raise OSError(msg) from error
     except ValueError as error:
         if coordinator is not None:
             raise
@@ -176,7 +180,7 @@ def start_processes(
         later on counts as lost, and JAX ends the others.
 
     Raises:
-      OSError: process 0 cannot listen on the port.
+      OSError: process 0 cannot listen on the port, or JAX could not start.
       RuntimeError: JAX has started its devices already, or several processes.
       TimeoutError: processes are missing after `timeout` seconds; the message names them where
         that is known.

@@ -223,6 +223,8 @@ def test_a_mesh_that_does_not_divide_says_what_to_change(monkeypatch):
         choose_mesh("data=4", batch=6, hidden=4)
     with pytest.raises(CommandError, match=r"--mesh model=4 and --hidden 6 .*; try --hidden 8"):
         choose_mesh("model=4", batch=6, hidden=6)
+    with pytest.raises(CommandError, match=r"batches of 32 .* over 6 devices; .* as 4 does; name"):
+        choose_mesh("data=6", batch=32, hidden=6, free=False)
     assert choose_mesh(None, batch=6, hidden=6) is None
     assert choose_mesh("data=2,model=4", batch=6, hidden=8).shape["model"] == 4
     monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
