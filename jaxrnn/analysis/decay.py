@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.analysis.automatic import on_automatic_axes
 from jaxrnn.analysis.flow import over_batch, read_flow
 from jaxrnn.analysis.norms import read_norm, start_rows
 from jaxrnn.analysis.scaled import log_scale, rescale, scaled
@@ -82,6 +83,9 @@ def fit_rate(log_norms: Array) -> tuple[Array, Array]:
     return rate, jnp.where(dead, jnp.nan, stderr)
 
 
+_BATCH_AXES = (1, 0, 0)  # of log norms, rate and its error
+
+
 @compiled_per_cell("norm", "num_probes")
 def gradient_decay(
     cell: Cell,
@@ -137,20 +141,23 @@ def gradient_decay(
       difficult", 1994; R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent
       neural networks", 2013, section 2.
     """
-    measure, num_probes = read_norm(norm, num_probes, key, by="gradient_decay")
+    by = "gradient_decay"
+    measure, num_probes = read_norm(norm, num_probes, key, by=by)
 
-    def one(xs, state, mask, resets):
-        flow = read_flow(cell, params, xs, state, mask, resets, by="gradient_decay")
-        rows = start_rows(flow, num_probes, key)
+    def measured(params, xs, state, mask, resets, key):
+        def one(xs, state, mask, resets):
+            flow = read_flow(cell, params, xs, state, mask, resets, by=by)
+            rows = start_rows(flow, num_probes, key)
 
-        def back(product, index):
-            product = rescale(flow.pull(index, product.values), product.exponent)
-            return product, log_scale(product.exponent, measure(product.values))
+            def back(product, index):
+                product = rescale(flow.pull(index, product.values), product.exponent)
+                return product, log_scale(product.exponent, measure(product.values))
 
-        _, log_norms = jax.lax.scan(back, scaled(rows), jnp.arange(flow.num_steps - 1, -1, -1))
-        return log_norms, *fit_rate(log_norms)
+            _, log_norms = jax.lax.scan(back, scaled(rows), jnp.arange(flow.num_steps - 1, -1, -1))
+            return log_norms, *fit_rate(log_norms)
 
-    log_norms, rate, stderr = over_batch(
-        one, cell, params, xs, state, mask, resets, out_axes=(1, 0, 0), by="gradient_decay"
-    )
+        return over_batch(one, cell, params, xs, state, mask, resets, out_axes=_BATCH_AXES, by=by)
+
+    arrays = params, xs, state, mask, resets, key
+    log_norms, rate, stderr = on_automatic_axes(measured, _BATCH_AXES, cell, *arrays)
     return GradientDecay(jnp.arange(1, log_norms.shape[0] + 1), log_norms, rate, stderr)

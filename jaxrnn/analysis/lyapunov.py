@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.analysis.arguments import check_count, refuse_non_finite
+from jaxrnn.analysis.automatic import on_automatic_axes
 from jaxrnn.analysis.flow import Flow, over_batch, read_flow
 from jaxrnn.analysis.frames import cholesky_qr, householder_qr
 from jaxrnn.analysis.growth import Growth, batch_interval, frame_growth
@@ -227,41 +228,47 @@ def _summary(growth: Growth, size: int, first: int, qr_every: Array) -> Lyapunov
     )
 
 
+_BATCH_AXES = (LyapunovSpectrum(0, 0, 1, 0, 0, None, 0), 0)
+
+
 @compiled_per_cell("k", "qr_every", "warmup", "num_chunks", "window", "qr")
 def _spectrum(
     cell, params, xs, state, *, mask, resets, k, qr_every, warmup, key, num_chunks, window, qr
 ):
-    pilot_key, key = jax.random.split(key)
-    sequence = xs, state, mask, resets
-    if qr_every is None:
-        free = jax.lax.stop_gradient((params, *sequence[:2]))
-        limits = {"first": 0, "stop": len(jax.tree.leaves(xs)[0]), "by": _BY}
-        interval = batch_interval(cell, *free, mask, resets, k, pilot_key, **limits)
-    else:
-        interval = jnp.int32(qr_every)
+    def measure(params, xs, state, mask, resets, key):
+        pilot_key, key = jax.random.split(key)
+        sequence = xs, state, mask, resets
+        if qr_every is None:
+            free = jax.lax.stop_gradient((params, *sequence[:2]))
+            limits = {"first": 0, "stop": len(jax.tree.leaves(xs)[0]), "by": _BY}
+            interval = batch_interval(cell, *free, mask, resets, k, pilot_key, **limits)
+        else:
+            interval = jnp.int32(qr_every)
 
-    def run(qr):
-        def one(*sequence):
-            flow = read_flow(cell, params, *sequence, by=_BY, floats_only=True)
-            size = flow.start.shape[0]
-            count = check_count(k, size, by=_BY)
-            options = {"qr_every": interval, "window": window, "qr": qr}
-            if num_chunks == 1:
-                growth = frame_growth(flow, count, key, first=warmup, **options)
-                first = warmup
-            else:
-                growth = _chunked_growth(flow, count, key, num_chunks, warmup, **options)
-                first = 0
-            return _summary(growth, size, first, interval), growth.first_bad
+        def run(qr):
+            def one(*sequence):
+                flow = read_flow(cell, params, *sequence, by=_BY, floats_only=True)
+                size = flow.start.shape[0]
+                count = check_count(k, size, by=_BY)
+                options = {"qr_every": interval, "window": window, "qr": qr}
+                if num_chunks == 1:
+                    growth = frame_growth(flow, count, key, first=warmup, **options)
+                    first = warmup
+                else:
+                    growth = _chunked_growth(flow, count, key, num_chunks, warmup, **options)
+                    first = 0
+                return _summary(growth, size, first, interval), growth.first_bad
 
-        axes = (LyapunovSpectrum(0, 0, 1, 0, 0, None, 0), 0)
-        return over_batch(one, cell, params, *sequence, out_axes=axes, by=_BY)
+            return over_batch(one, cell, params, *sequence, out_axes=_BATCH_AXES, by=_BY)
 
-    result, bad = run(_QR[qr])
-    if qr == "cholesky":
-        lost = jnp.any(jnp.isnan(result.exponents))
-        return jax.lax.cond(lost, lambda: run(householder_qr), lambda: (result, bad))
-    return result, bad
+        result, bad = run(_QR[qr])
+        if qr == "cholesky":
+            lost = jnp.any(jnp.isnan(result.exponents))
+            return jax.lax.cond(lost, lambda: run(householder_qr), lambda: (result, bad))
+        return result, bad
+
+    arrays = params, xs, state, mask, resets, key
+    return on_automatic_axes(measure, _BATCH_AXES, cell, *arrays)
 
 
 def lyapunov_spectrum(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.analysis.arguments import check_count, check_range, refuse_non_finite
+from jaxrnn.analysis.automatic import on_automatic_axes
 from jaxrnn.analysis.flow import Flow, over_batch, read_flow, trim
 from jaxrnn.analysis.frames import (
     Frame,
@@ -220,26 +221,31 @@ def _parallel_spectrum(flow: Flow, start: int, length: int, k: int) -> SingularS
 def _spectrum(
     cell, params, xs, state, *, mask, resets, k, sweeps, start, stop, method, key
 ) -> tuple[SingularSpectrum, Array]:
-    interval = 1
-    if method == "sweeps":
-        pilot_key, key = jax.random.split(key)
-        free = jax.lax.stop_gradient((params, xs, state))
-        limits = {"first": start, "stop": max(stop, start + 1), "by": _BY}
-        interval = batch_interval(cell, *free, mask, resets, k, pilot_key, **limits)
-
-    def one(xs, state, mask, resets):
-        sequence = trim((xs, mask, resets), 0, max(stop, 1))
-        flow = read_flow(cell, params, sequence[0], state, *sequence[1:], by=_BY, floats_only=True)
-        count = check_count(k, flow.states.shape[1], by=_BY)
+    def measure(params, xs, state, mask, resets, key):
+        interval = 1
         if method == "sweeps":
-            result = sweep_spectrum(flow, start, stop - start, count, key, interval, sweeps)
-        elif method == "dense":
-            result = _dense_spectrum(flow, start, stop - start, count)
-        else:
-            result = _parallel_spectrum(flow, start, stop - start, count)
-        return result, flow.first_bad()
+            pilot_key, key = jax.random.split(key)
+            free = jax.lax.stop_gradient((params, xs, state))
+            limits = {"first": start, "stop": max(stop, start + 1), "by": _BY}
+            interval = batch_interval(cell, *free, mask, resets, k, pilot_key, **limits)
 
-    return over_batch(one, cell, params, xs, state, mask, resets, out_axes=0, by=_BY)
+        def one(xs, state, mask, resets):
+            sequence = trim((xs, mask, resets), 0, max(stop, 1))
+            flow = read_flow(
+                cell, params, sequence[0], state, *sequence[1:], by=_BY, floats_only=True
+            )
+            count = check_count(k, flow.states.shape[1], by=_BY)
+            if method == "sweeps":
+                result = sweep_spectrum(flow, start, stop - start, count, key, interval, sweeps)
+            elif method == "dense":
+                result = _dense_spectrum(flow, start, stop - start, count)
+            else:
+                result = _parallel_spectrum(flow, start, stop - start, count)
+            return result, flow.first_bad()
+
+        return over_batch(one, cell, params, xs, state, mask, resets, out_axes=0, by=_BY)
+
+    return on_automatic_axes(measure, 0, cell, params, xs, state, mask, resets, key)
 
 
 def singular_spectrum(
