@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
@@ -24,6 +25,7 @@ SCRIPTS = {
     "pipeline": [],
     "zoo": ["--cells", "conv_gru"],
     "spectrum": ["--without-torch", "--memory"],
+    "sharding": [],
 }
 QUICK = {"training", "streaming"}  # the others compile for many seconds
 OTHER = {"accelerator", "tables", "common", "plan"}  # plan: see tests/sharding/test_docs.py
@@ -80,6 +82,17 @@ def test_streaming_compares_before_it_times(monkeypatch):
     assert list(found) == ["jaxrnn"] and reasons == {}
     found, reasons = script.make_all(problem, ["jaxrnn"], 1.01 * expected)
     assert found == {} and "wrong: outputs off by 9.9e-03" in reasons["jaxrnn"]
+
+
+def test_sharding_compares_before_it_times(monkeypatch):
+    script = load("sharding", monkeypatch)
+    state = script.train.init({"w": np.ones(3)}, script.optax.adam(1e-3))
+    metrics = script.train.Metrics(*map(np.float32, (2.0, 3.0, 0.0, 0.0)))
+    assert script.check((state, metrics), (state, metrics)) == 0
+    with pytest.raises(
+        script.Wrong, match=r"off by 1\.0e-03 of its largest number; expected 1e-04"
+    ):
+        script.check((state, metrics._replace(loss=2.002)), (state, metrics))
 
 
 def test_the_accelerators_script_on_a_cpu(monkeypatch):
