@@ -97,6 +97,19 @@ def limits_table():
     return rows_as_text(["network", *KINDS.values()], rows)
 
 
+def weak_table():
+    """A batch that grows with the devices: the part of their time that is not lost."""
+    rows = []
+    for name, plan in PLANS.items():
+        each = plan.batch
+        while not plan._replace(batch=each).cost().fits:
+            each //= 2
+        alone = plan._replace(batch=each).cost().seconds
+        grown = [plan._replace(batch=each * n).cost(data=n).seconds for n in COUNTS]
+        rows.append([name, each, *(f"{alone / seconds:.1%}" for seconds in grown)])
+    return rows_as_text(["network", "B of a device", *(f"{n:,}" for n in COUNTS)], rows)
+
+
 def measured_table():
     """Training times on one H200, and what the model says."""
     data = json.loads((RESULTS / "accelerator_h200.json").read_text(encoding="utf-8"))
@@ -116,6 +129,7 @@ TABLES = {
     "plans": plans_table,
     "best": best_table,
     "limits": limits_table,
+    "weak": weak_table,
     "measured": measured_table,
 }
 
