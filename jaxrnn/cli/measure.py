@@ -13,6 +13,7 @@ import numpy as np
 from jaxrnn.analysis import bounds, fit_rate, gradient_decay, loss_gradient_profile
 from jaxrnn.cli.flows import FlowReport, flow_report, measure_flow
 from jaxrnn.cli.network import Network, make_network, task_loss
+from jaxrnn.cli.processes import is_first
 from jaxrnn.core.cell import Cell
 from jaxrnn.core.trees import num_parameters
 from jaxrnn.sharding import unshard
@@ -165,7 +166,14 @@ def _before_and_after(
     num_sequences: int,
     train: Callable[[str, Network], tuple[Any, Metrics]],
 ) -> Iterator[CellReport]:
-    """Measures networks as they are and as `train` returns them, with its metrics."""
+    """Measures networks as they are and as `train` returns them, with its metrics.
+
+    All processes train; the first one measures and has reports, while the others wait for it.
+    """
+    if not is_first():
+        for name, network in networks.items():
+            train(name, network)
+        return
     # The program runs twice and takes longer to compile than to run: LLVM need not polish it.
     options = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
 
@@ -213,10 +221,10 @@ def measure_cells(
       clip_norm: of the gradient.
       num_sequences: how many sequences are measured.
       on_chunk: as for `jaxrnn.train.fit`, with the cell's name first.
-      mesh: to train over; every process measures the same.
+      mesh: to train over.
 
     Yields:
-      A report for each cell.
+      A report for each cell, in the process that writes.
     """
 
     def train(name, network):

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import jax
 
 from jaxrnn.cli.errors import CommandError
-from jaxrnn.cli.results import versions
 from jaxrnn.sharding import check_same, gather_texts, mesh, start_processes
 
 __all__ = [
@@ -137,10 +136,7 @@ def agreed(prepare: Callable[[], T], told: Callable[[T], Mapping[str, Any]]) -> 
     values = dict(told(prepared))
     checksum, name = values.pop("data")
     try:
-        check_same(
-            {**values, "data of sha256": checksum, "versions": versions()},
-            notes={"data of sha256": name},
-        )
+        check_same({**values, "data of sha256": checksum}, notes={"data of sha256": name})
     except ValueError as different:
         raise CommandError(str(different).removeprefix("check_same: ")) from None
     return prepared

@@ -199,7 +199,10 @@ def _told(arguments: argparse.Namespace, plan: _Plan) -> dict[str, Any]:
     """Returns what has to be the same in all processes."""
     told = {f"--{name}": value for name, value in plan.settings.items()}
     told |= {f"--{name}": getattr(arguments, name) for name in ("mesh", "out", "runs")}
-    return told | {"data": (plan.task.info.get("sha256"), plan.task.info["source"])}
+    return told | {
+        "versions": versions(),
+        "data": (plan.task.info.get("sha256"), plan.task.info["source"]),
+    }
 
 
 def run(arguments: argparse.Namespace) -> None:

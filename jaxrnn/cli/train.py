@@ -22,7 +22,7 @@ from jaxrnn.cli.processes import (
     is_first,
     start,
 )
-from jaxrnn.cli.results import origins, write_json
+from jaxrnn.cli.results import origins, versions, write_json
 from jaxrnn.cli.runs import check_data, choose_tasks, parse_run
 from jaxrnn.cli.terminal import progress
 from jaxrnn.cli.train_log import MetricsLog, read_validations
@@ -267,7 +267,7 @@ def _told(arguments: argparse.Namespace, plan: _Plan) -> dict[str, Any]:
     told |= {f"--{name}": getattr(arguments, name) for name in ("checkpoint", "mesh", "resume")}
     told["a run to go on with"] = plan.goes_on
     info = plan.network.task.info
-    return told | {"data": (info.get("sha256"), info["source"])}
+    return told | {"versions": versions(), "data": (info.get("sha256"), info["source"])}
 
 
 def run(arguments: argparse.Namespace) -> None:
