@@ -11,6 +11,7 @@ from jaxrnn.sharding.batches import batch_specs
 from jaxrnn.sharding.fitting import check_spec, names_of, spec_of
 from jaxrnn.sharding.mesh import AXES, check_mesh
 from jaxrnn.sharding.overrides import path_name, specs_by_leaf
+from jaxrnn.sharding.specs import without_idle
 
 __all__ = ["from_processes", "shard", "unshard"]
 
@@ -220,6 +221,7 @@ def from_processes(specs: Mesh | Any, batch: Any) -> Any:
 
 def _specs_of_share(mesh: Mesh, batch: Any):
     """Returns the specs of the global batch, from a process's share of it."""
-    undivided = AbstractMesh((1,) * len(AXES), AXES)  # sizes are checked of the whole
+    # Sizes are checked of the whole, later: this mesh of no devices divides everything.
+    undivided = AbstractMesh((1,) * len(AXES), AXES, axis_types=(AxisType.Auto,) * len(AXES))
     specs = batch_specs(undivided, batch)
-    return jax.tree.map(lambda one: NamedSharding(mesh, one.spec), specs)
+    return jax.tree.map(lambda one: NamedSharding(mesh, without_idle(one.spec, mesh)), specs)

@@ -18,7 +18,7 @@ from jaxrnn.sharding.fitting import check_spec
 from jaxrnn.sharding.mesh import check_mesh
 from jaxrnn.sharding.overrides import path_name, read_overrides
 
-__all__ = ["param_specs", "partition", "place_leaves", "state_specs"]
+__all__ = ["param_specs", "partition", "place_leaves", "state_specs", "without_idle"]
 
 
 def partition(entries: list[str | None]) -> PartitionSpec:
@@ -28,7 +28,7 @@ def partition(entries: list[str | None]) -> PartitionSpec:
     return PartitionSpec(*entries)
 
 
-def _without_idle(spec: PartitionSpec, mesh: Mesh) -> PartitionSpec:
+def without_idle(spec: PartitionSpec, mesh: Mesh) -> PartitionSpec:
     """Leaves out explicit axes of size 1: in an array's type they forbid what a split axis does."""
     kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
 
@@ -58,7 +58,7 @@ def place_leaves(tree, mesh: Mesh, choose, overrides, *, by: str):
             spec = given[path]
         else:
             spec, units = choose(index, path, leaf)
-            spec = _without_idle(spec, mesh)
+            spec = without_idle(spec, mesh)
             name = jax.tree_util.keystr(path)
             whole = f"{{{name!r}: PartitionSpec()}}" if path else "PartitionSpec()"
             remedy = f"; or keep it whole with overrides={whole}"

@@ -152,6 +152,8 @@ def test_a_batch_in_one_process():
     same = sharding.from_processes(sharding.batch_specs(mesh, batch), batch)
     for made in (placed, same):
         jax.tree.map(np.testing.assert_array_equal, sharding.unshard(made), batch)
+    typed = sharding.from_processes(sharding.mesh(data=4, explicit=True), batch)
+    assert typed["xs"].sharding.spec == P(None, "data")  # "time" would be a part of the type
 
 
 PROCESS = """
