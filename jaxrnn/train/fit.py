@@ -150,7 +150,8 @@ def fit(
     Over "data" the devices add up their gradients once a step. Over "model" a plain ``layer(cell)``
     leaves to XLA what they exchange at every time step: of an Elman network its state, of cells
     with several gates much more; there use ``layer(cell, hidden_sharded(fused_unroll, mesh))``.
-    Over "time" use `time_sharded` or `pipelined`: a plain layer gathers the sequence.
+    Over "time" use `time_sharded` or `pipelined`: a plain layer gathers the sequence. These want an
+    automatic mesh.
 
     Batches are spread inside the loop, by `jaxrnn.sharding.batch_specs`. What is drawn does not
     depend on the number of devices. Of a batch that is drawn (the tasks adding and copy) each

@@ -118,7 +118,7 @@ class Compilations:
 
 
 def test_a_mesh_changes_three_lines_and_no_number(caplog):
-    mesh = sharding.mesh(data=2, model=2)
+    mesh = sharding.mesh(data=2, model=2, explicit=True)
     compiled, seen = Compilations(caplog), []
     expected = fit()
     with jax.log_compiles():
@@ -149,7 +149,8 @@ def test_double_precision(name, x64):
     assert_same(fit(mesh=sharding.mesh(**MESHES[name])), fit(), 1e-12)
 
 
-@pytest.mark.parametrize("name", ["explicit", pytest.param("both", marks=slow)])
+@slow
+@pytest.mark.parametrize("name", ["explicit", "both"])
 def test_a_loop_of_ones_own_over_data_that_were_read(name, caplog):
     mesh = sharding.mesh(**MESHES[name])
     net = NETS["elman"]
@@ -194,7 +195,10 @@ def compiled_chunk(net, task, mesh):
     return chunk.lower(state, train.sampled(task.sample, jax.random.key(1)), 5).compile()
 
 
-@pytest.mark.parametrize("cell", [jaxrnn.lstm, pytest.param(jaxrnn.mgu, marks=slow)])
+SUMMED = [jaxrnn.elman, *(pytest.param(cell, marks=slow) for cell in (jaxrnn.lstm, jaxrnn.mgu))]
+
+
+@pytest.mark.parametrize("cell", SUMMED)
 def test_a_batch_in_parts_needs_one_sum_a_step(cell):
     """Whatever the number of time steps: no sum stands in a loop over them, nothing is gathered."""
     net = jaxrnn.stack(jaxrnn.layer(cell(10, HIDDEN)), jaxrnn.readout(10))
