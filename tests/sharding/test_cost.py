@@ -300,6 +300,31 @@ def test_links_near_and_far():
     assert PLAIN.send_seconds(1000, 5) == pytest.approx(1e-5 + 1e-5)
 
 
+def test_tensor_exchanges_by_hand():
+    found = [one[1:5] for one in cost_of(model=2, data=2).exchanges]
+    step, every, weights = 4 * 4 * 4, 4 * 4 * 4 * 6, 4 * 3 * 2 * ((5 + 4 + 1) + (4 + 4 + 1))
+    assert found == [
+        ("all-gather", step, 2, 12),
+        ("reduce-scatter", step, 2, 12),
+        ("all-gather", every, 2, 2),
+        ("all-gather", every, 2, 1),
+        ("all-reduce", every, 2, 1),
+        ("all-to-all", weights, 2, 2),
+        ("all-reduce", weights, 2, 1),
+    ]
+
+
+def test_time_exchanges_by_hand():
+    network = SMALL._replace(recurrent=False)
+    found = [one[1:5] for one in cost_of(network, time=3).exchanges]
+    weights = 4 * 3 * 4 * ((5 + 1) + (4 + 1))
+    assert found == [
+        ("all-gather", 4 * 8 * 4 * 3, 3, 8),
+        ("collective-permute", 4 * 8 * 4, 3, 4),
+        ("all-reduce", weights, 3, 1),
+    ]
+
+
 def test_a_pipeline():
     alone, piped = cost_of(), cost_of(stages=2, blocks=3)
     sent, outputs, weights = piped.exchanges
