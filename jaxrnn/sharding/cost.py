@@ -193,7 +193,7 @@ def training_cost(
       The cost, as one device sees it.
 
     Raises:
-      TypeError: a size is no integer.
+      TypeError: `network` is no `Network`, `device` no `Device`, or a size no integer.
       ValueError: a size is less than 1; `data` does not divide the batch, `model` the hidden size,
         `time` or `blocks` the steps, `stages` the layers; `time` is given for recurrent layers, or
         together with `stages`; `blocks` is given without `stages`.
@@ -211,6 +211,14 @@ def training_cost(
       S. Williams, A. Waterman, D. Patterson, "Roofline: an insightful visual performance model for
       multicore architectures", 2009: the larger of the times of computing and of reading.
     """
+    for name, value, kind in (("network", network, Network), ("device", device, Device)):
+        if not isinstance(value, kind):
+            example = "Network(inputs=64, hidden=512)" if kind is Network else 'DEVICES["H200"]'
+            msg = (
+                f"{_BY}: got {name} of type {type(value).__name__}; expected jaxrnn.sharding."
+                f"{kind.__name__}, which holds sizes; pass for example {example}"
+            )
+            raise TypeError(msg)
     split = Split(data, model, time, stages)
     share = split.share(network, batch=batch, steps=steps, by=_BY)
     if blocks is not None:

@@ -98,7 +98,8 @@ class Split(NamedTuple):
           ValueError: a size is less than 1, does not divide, or does not go with another.
         """
         given = {"batch": batch, "steps": steps, **self._asdict()}
-        given |= {name: getattr(network, name) for name in ("inputs", "hidden", "layers", "gates")}
+        numbers = ("inputs", "hidden", "layers", "gates", "kept", "itemsize")
+        given |= {name: getattr(network, name) for name in numbers}
         for name, value in given.items():
             check_size(name, value, by=by)
         pairs = {"data": "batch", "model": "hidden", "time": "steps", "stages": "layers"}

@@ -383,6 +383,15 @@ def test_what_does_not_fit_is_refused(options, text):
         cost_of(**options)
 
 
+def test_sizes_are_asked_for():
+    with pytest.raises(TypeError, match=r"training_cost: got network of type Cell; .*Network\(inp"):
+        cost_of(jaxrnn.lstm(3, 4))
+    with pytest.raises(TypeError, match=r'got device of type str; .* example DEVICES\["H200"\]'):
+        cost_of(device="H200")
+    with pytest.raises(ValueError, match="got kept=0; expected a positive integer"):
+        cost_of(SMALL._replace(kept=0))
+
+
 def test_words_of_a_search():
     sizes = {"batch": 8, "steps": 6}
     with pytest.raises(ValueError, match="got kind 'tensor'; expected one of data, model, time"):
