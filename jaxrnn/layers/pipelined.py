@@ -105,15 +105,6 @@ def _read_input(xs, input_ndim: int) -> tuple[int, ...]:
     return xs.shape[1 : xs.ndim - input_ndim]
 
 
-def _check_steps(num_steps: int, blocks: int) -> None:
-    if blocks > num_steps:
-        msg = (
-            f"{_BY}: got blocks={blocks} for xs of {num_steps} steps; expected at most one block a "
-            f"step; make the pipeline with blocks={num_steps} or fewer"
-        )
-        raise ValueError(msg)
-
-
 def _apply(inner: Layer, params, state, sequence: _Sequence):
     return inner.apply(params, sequence.xs, state, mask=sequence.mask, resets=sequence.resets)
 
@@ -193,7 +184,7 @@ def _choose_blocks(num_steps: int, devices: int) -> int:
 
 
 def _cut(sequence: _Sequence, batch_shape, blocks: int) -> _Sequence:
-    """Cuts time into `blocks` blocks; masked steps fill the last where it is shorter."""
+    """Cuts time into `blocks` blocks; masked steps fill what is left of them."""
     num_steps = sequence.xs.shape[0]
     size = -(-num_steps // blocks)
     extra = blocks * size - num_steps
@@ -309,8 +300,8 @@ def pipelined(network: Layer, mesh: Mesh, axis: str, *, blocks: int | None = Non
       mesh: the devices. All its axes are of type Auto; others than `axis` stay free. If one is
         called "data" and divides the batch, the batch is split over it.
       axis: the mesh axis along which layers lie.
-      blocks: K, 1 to T. About 4 n if not given, rather a divisor of T. Where K does not divide T,
-        masked steps fill the last block.
+      blocks: K, at least 1. About 4 n if not given, rather a divisor of T. Where K does not divide
+        T, masked steps fill the last block or blocks.
 
     Returns:
       The layer; its parameters and state are those of `network`.
@@ -319,8 +310,7 @@ def pipelined(network: Layer, mesh: Mesh, axis: str, *, blocks: int | None = Non
       TypeError: `network` is no stack, or has layers that need the whole sequence at once, such as
         `reverse`; `mesh` is no mesh; `blocks` is not an integer.
       ValueError: the mesh has no such axis, or axes that are not Auto; n does not divide L; at the
-        call: layers are not equal, their output's shape is not that of their input, or there are
-        fewer steps than blocks.
+        call: layers are not equal, or their output's shape is not that of their input.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -352,7 +342,6 @@ def pipelined(network: Layer, mesh: Mesh, axis: str, *, blocks: int | None = Non
         batch_shape = _read_input(xs, _input_ndim(network))
         num_steps = xs.shape[0]
         count = _choose_blocks(num_steps, devices) if blocks is None else blocks
-        _check_steps(num_steps, count)
         mask = check_flags("mask", mask, (num_steps, *batch_shape), by=_BY)
         resets = check_flags("resets", resets, (num_steps, *batch_shape), by=_BY)
         if state is None:
