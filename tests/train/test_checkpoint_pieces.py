@@ -216,8 +216,18 @@ def test_a_good_checkpoint_is_not_overwritten_and_a_broken_one_is(tmp_path, spre
     assert isinstance(first, FileExistsError)
     assert "process 0 gave up: FileExistsError: save_checkpoint: got step=5" in str(second)
     os.truncate(path / "part-00001-of-00002.safetensors", 100)
+    both = Team(2, "c" * 16).save(tmp_path, lambda p: w | {"n": p.index})  # fails late
+    assert [type(one) for one in both] == [ValueError, OSError]
     assert Team(2, "b" * 16).save(tmp_path, w) == [path, path]
     same(train.load_checkpoint(tmp_path, w).tree, w)
+
+
+def test_word_of_what_went_wrong_stays_for_the_others_of_a_run(tmp_path, spread):
+    names = [f".tmp-step_00000004-{token * 16}.failed" for token in "ab"]
+    for name in names:
+        (tmp_path / name).write_text("")
+    Team(2, "a" * 16).save(tmp_path, {"w": spread["w"]})
+    assert sorted(os.listdir(tmp_path)) == [names[0], "step_00000005"]
 
 
 def test_a_process_that_does_not_come_is_named(tmp_path, monkeypatch, spread):
