@@ -45,7 +45,7 @@ def test_a_checkpoint_that_a_writer_removes_meanwhile_is_not_broken(tmp_path, mo
     assert turns == ["step_00000001", "step_00000002"]
 
 
-def test_the_directory_of_a_fit_that_runs_is_its_own(tmp_path):
+def test_the_directory_of_a_fit_that_runs_is_its_own_and_another_clipping_is_told(tmp_path):
     (tmp_path / "link").symlink_to("a")
     heard = []
 
@@ -64,14 +64,11 @@ def test_the_directory_of_a_fit_that_runs_is_its_own(tmp_path):
     assert heard == [2, 4, 6]
     assert steps_in(tmp_path / "a") == steps_in(tmp_path / "b") == [2, 4, 6]
     fit(tmp_path / "a", on_chunk=again, checkpoint_every=2, resume=True, steps=7)
-    train.save_checkpoint(tmp_path / "a", {"n": 1}, step=99)
-
-
-def test_another_clipping_is_told(tmp_path):
-    fit(tmp_path, steps=2)
+    fit(tmp_path / "a", resume=True, steps=7)
     with pytest.warns(UserWarning, match="got clip_norm=None to resume a .* clip_norm=1.0") as told:
-        fit(tmp_path, resume=True, clip_norm=None)
+        fit(tmp_path / "a", resume=True, steps=7, clip_norm=None)
     assert told[0].filename == __file__
+    train.save_checkpoint(tmp_path / "a", {"n": 1}, step=99)
 
 
 # A training of several processes: threads that take turns at nothing but words and files
