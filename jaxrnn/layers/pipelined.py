@@ -11,7 +11,12 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxrnn.core.checks import check_size
 from jaxrnn.layers.layer import Layer, check_layers
 from jaxrnn.layers.parts import Dropout, Readout, Recurrent, Residual, Stack, layer_parts
-from jaxrnn.unrolls.mesh_axis import check_mesh_axis, enter_varying, find_batch_axis
+from jaxrnn.unrolls.mesh_axis import (
+    check_mesh_axis,
+    check_not_mapped,
+    enter_varying,
+    find_batch_axis,
+)
 from jaxrnn.unrolls.sequence import check_flags
 from jaxrnn.unrolls.time_blocks import Blocks, uncut
 
@@ -311,6 +316,8 @@ def pipelined(network: Layer, mesh: Mesh, axis: str, *, blocks: int | None = Non
         `reverse`; `mesh` is no mesh; `blocks` is not an integer.
       ValueError: the mesh has no such axis, or axes that are not Auto; n does not divide L; at the
         call: layers are not equal, or their output's shape is not that of their input.
+      NotImplementedError: a call inside `jax.shard_map`, another pipeline among them; layers that
+        run with `hidden_sharded` or `time_sharded`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -338,6 +345,7 @@ def pipelined(network: Layer, mesh: Mesh, axis: str, *, blocks: int | None = Non
 
     @functools.partial(jax.jit, inline=True)
     def apply(params, xs, state=None, *, mask=None, resets=None):
+        check_not_mapped(by=_BY)
         params, xs = jax.tree.map(jnp.asarray, (params, xs))
         batch_shape = _read_input(xs, _input_ndim(network))
         num_steps = xs.shape[0]

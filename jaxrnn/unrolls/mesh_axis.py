@@ -6,7 +6,7 @@ from jax.sharding import AxisType, Mesh
 
 from jaxrnn.core.checks import unknown_name
 
-__all__ = ["check_mesh_axis", "enter_varying", "find_batch_axis"]
+__all__ = ["check_mesh_axis", "check_not_mapped", "enter_varying", "find_batch_axis"]
 
 _BATCH_AXIS = "data"
 
@@ -42,6 +42,20 @@ def check_mesh_axis(mesh: Mesh, axis: str, *, by: str) -> int:
         )
         raise ValueError(msg)
     return mesh.shape[axis]
+
+
+def check_not_mapped(*, by: str) -> None:
+    """Raises NotImplementedError inside `jax.shard_map`: maps are not nested here."""
+    mesh = jax.sharding.get_abstract_mesh()
+    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    mapped = [name for name, kind in kinds if kind == AxisType.Manual]
+    if mapped:
+        msg = (
+            f"{by}: got a call inside jax.shard_map over {', '.join(mapped)}; expected one "
+            "outside, under jax.jit at most; let layers inside jaxrnn.pipelined run on one device "
+            "each"
+        )
+        raise NotImplementedError(msg)
 
 
 def find_batch_axis(mesh: Mesh, axis: str, batch_shape: tuple[int, ...], *trees) -> str | None:

@@ -212,6 +212,14 @@ def test_what_cannot_be_pipelined_is_refused():
         pipelined(stack(gru), mesh, "pipe").apply(params, xs, (jnp.ones((BATCH, SIZE)),) * 2)
 
 
+def test_layers_that_are_split_themselves_are_refused():
+    mesh = mesh_of(1)
+    unit = jaxrnn.hidden_sharded(jaxrnn.unroll, mesh, "pipe")
+    net = stack(layer(jaxrnn.elman(SIZE, SIZE), unit))
+    with pytest.raises(NotImplementedError, match="hidden_sharded: got a call inside .* over pipe"):
+        pipelined(net, mesh, "pipe").apply(params_of(net), jnp.ones((2, BATCH, SIZE)))
+
+
 @needs_eight
 def test_a_mesh_that_does_not_fit_is_refused():
     text = r"got 3 layers for mesh axis 'pipe' of 2 devices; .* stack 4 layers, .* with 1 devices"
