@@ -385,6 +385,16 @@ def test_optimisers(name):
     assert mirrors >= 1 + 2 * (name != "adafactor")
 
 
+def test_an_optimiser_of_parameters_with_like_names():
+    params = {"a": {"w": jnp.ones((4, 4))}, "w": jnp.ones((4, 4)), "b": jnp.ones(3, int)}
+    mesh, specs = mesh_of(), {"a": {"w": P("model")}, "w": P(None, "model"), "b": P()}
+    state = {"count": jnp.ones(()), "mu": params, "far": {"w": jnp.ones(4), "b": params}}
+    found = sharding.optimizer_specs(mesh, state, params, specs)
+    assert flat(found["mu"]) == flat(found["far"]["b"])
+    assert flat(found["mu"]) == {"['a']['w']": MODEL, "['b']": (), "['w']": LAST}
+    assert found["far"]["w"].spec == P()
+
+
 def test_optimiser_specs_that_do_not_fit():
     mesh, params = mesh_of(), zoo_params("lstm")
     specs = sharding.param_specs(mesh, params)
