@@ -189,7 +189,7 @@ def test_a_report_of_two_processes_is_that_of_one(cache, capsys):
     words = ["report", "--task", "copy", "--cells", "elman", "--hidden", "2", "--length", "2"]
     words += ["--steps", "5"]
     with Together(cache, *words, "--out", "two") as both:
-        codes, said = both.end(200)
+        codes, said = both.end(300)
     assert codes == [0, 0], said
     assert said[1][0] == "" and "Open two/index.html" in said[0][0]
     assert main([*words, "--out", "one"]) == 0
@@ -198,7 +198,7 @@ def test_a_report_of_two_processes_is_that_of_one(cache, capsys):
     one, two = (jax.tree.leaves(entry["cells"]) for entry in found)
     assert len(one) == len(two)
     for left, right in zip(one, two, strict=True):
-        assert left == right if isinstance(left, str) else left == pytest.approx(right, 1e-3, 1e-5)
+        assert left == right if isinstance(left, str) else left == pytest.approx(right, 1e-4, 1e-5)
 
 
 MESHES = {
