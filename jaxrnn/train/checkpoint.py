@@ -4,6 +4,8 @@
 
     DIR/step_00001000/arrays.safetensors    the numbers, readable by any safetensors reader
     DIR/step_00001000/manifest.json         what they are: names, shapes, dtypes, checksums, info
+
+Of arrays that lie in pieces over several processes each writes a file of its own, see `parts`.
 """
 
 import os
