@@ -93,6 +93,9 @@ def param_specs(mesh: Mesh, params: Params, *, overrides: Any = None) -> Params:
       integers, keys, and numbers without an axis.
     - A tree with no hidden size at all, of your own type, is split along last axes.
 
+    On an explicit mesh JAX itself refuses a product whose summed axis is split, as a readout's is,
+    unless the program says how its result lies; on an automatic one XLA finds out.
+
     Axes of size 1 are named too, but on an explicit mesh, where they would be part of an array's
     type. Numbers do not depend on any of this, time and memory do. Print the result, change it with
     `overrides` or by hand, and pass it to `shard`.

@@ -57,7 +57,7 @@ ROWS = [
     *(
         pytest.param(*row, marks=pytest.mark.exhaustive)
         for row in [
-            ("jacobians", "lru", MESHES),
+            ("trajectory", "lru", ("data", "both", "explicit")),
             ("decay", "leaky", MESHES),
             ("lyapunov", "lstm", ("explicit", "model")),
             ("singular", "lstm", ("data", "explicit")),
