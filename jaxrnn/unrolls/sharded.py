@@ -60,7 +60,7 @@ def _read_unroll(unroll_fn: UnrollFn) -> UnrollFn:
         got = getattr(unroll_fn, "__name__", type(unroll_fn).__name__)
         msg = (
             f"{_BY}: got {got}; expected {names}, which are parallel in time; checkpointed and "
-            "truncated go along time block by block"
+            f"truncated go along time block by block: write truncated({_BY}(...), window)"
         )
         raise TypeError(msg)
     odd = sorted(set(options) - set(_OPTIONS[unroll_fn]))
@@ -106,7 +106,8 @@ def time_sharded(unroll_fn: UnrollFn, mesh: Mesh, axis: str) -> UnrollFn:
     of T / n steps must fit on a device. What goes step by step is not split: the sequential run
     after a failure and derivatives by approximate Jacobians collect the sequence on every device.
 
-    Other axes of the mesh stay free: a batch that is split over one of them remains so.
+    Other axes of the mesh stay free: a batch that is split over one of them remains so. Of
+    ``truncated(time_sharded(...), window)`` windows run one after the other, each on all devices.
 
     Args:
       unroll_fn: `associative_unroll`, or `newton_unroll`, also as a `functools.partial` with its
