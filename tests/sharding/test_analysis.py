@@ -46,7 +46,6 @@ MESHES = {
 BOTH = ("both", "explicit both")
 ROWS = [
     ("decay", "elman", ("both",)),
-    ("jacobians", "elman", ("explicit both",)),
     *(
         pytest.param(measure, name, BOTH, marks=SLOW)
         for measure, name in [

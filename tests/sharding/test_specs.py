@@ -156,7 +156,24 @@ def test_heads_are_split_before_what_is_in_them():
         ]
 
 
-@pytest.mark.parametrize("name", jaxrnn.CELLS)
+SPECIAL = (
+    "lstm",
+    "gru",
+    "lru",
+    "mlstm",
+    "lmu",
+    "scrn",
+    "qrnn",
+    "clockwork",
+    "conv_lstm",
+    "fast_slow",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n if n in SPECIAL else pytest.param(n, marks=pytest.mark.slow) for n in jaxrnn.CELLS],
+)
 def test_states_of_every_cell(name):
     cell = jaxrnn.CELLS[name].make(INPUT, HIDDEN)
     state = jax.eval_shape(lambda: cell.initial_state(cell.init(KEY), (4,)))
