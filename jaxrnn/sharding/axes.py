@@ -40,8 +40,9 @@ class Row(NamedTuple):
 
     Attributes:
       hidden: where hidden sizes stand: field, axis, and how many blocks of it lie side by side.
-      axes: for a field, of the axes that could be split, the first that divides; None for whole.
-        All others have none, or are whole because of what they mean: inputs, outputs, one number.
+      axes: for a field, the axes that may be split, counted from the last; the first of them that
+        the mesh divides is. None, alone or behind them, stands for whole: inputs, outputs, numbers
+        of something else than units.
     """
 
     hidden: tuple[tuple[str, int, int], ...] = ()
@@ -156,8 +157,11 @@ class _Sizes:
     @staticmethod
     def _named(kind: type | None, shapes: Mapping[Any, tuple[int, ...]]) -> set[int]:
         if kind in EXCEPTIONS:
-            rows = EXCEPTIONS[kind].hidden
-            return {shapes[field][axis] // blocks for field, axis, blocks in rows}
+            return {
+                shapes[field][axis] // blocks
+                for field, axis, blocks in EXCEPTIONS[kind].hidden
+                if len(shapes.get(field, ())) >= -axis and shapes[field][axis] >= blocks
+            }
         recurrent = shapes.get("w_hh", ())
         if len(recurrent) > 1:
             return {recurrent[-2]}

@@ -238,6 +238,9 @@ def test_trees_of_ones_own():
     specs = of(both)
     assert {key: specs[f"['{key}']"] for key in ("words", "count")} == {"words": (), "count": ()}
     assert (specs["['out']['w']"], specs["['out']['b']"]) == (MODEL, ())
+    # Parameters of which some are left out, as in a tree of which a part is trained.
+    partial = zoo_params("min_gru")._replace(b=None)
+    assert of(partial) == {".w_ih": LAST}
     # Nothing known: the last axis.
     assert of({"w": ones((5, 6)), "b": ones(6)}) == {"['b']": MODEL, "['w']": LAST}
     assert of(ones((5, 6))) == {"": LAST}
