@@ -243,21 +243,15 @@ def mutate(rng, path, good):
     return True
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        pytest.param(2_000, marks=pytest.mark.slow),
-        pytest.param(12_000, marks=pytest.mark.exhaustive),
-    ],
-)
-def test_thousands_of_damaged_checkpoints(number, tmp_path):
+@pytest.mark.slow
+def test_thousands_of_damaged_checkpoints(tmp_path):
     path = save(tmp_path)
     good = {name: (path / name).read_bytes() for name in FILES}
     expected = read_directory(path, TREE)
     rng = np.random.default_rng(11)
     counts = {"refused": 0, "another": 0, "equal": 0, "forged": 0}
     with little_memory():  # or more is a MemoryError
-        for _ in range(number):
+        for _ in range(10_000):
             forged = mutate(rng, path, good)
             try:
                 found = read_directory(path, TREE)
@@ -275,8 +269,8 @@ def test_thousands_of_damaged_checkpoints(number, tmp_path):
                 same = same and found.info == expected.info and found.step == 5
                 assert same or forged
                 counts["equal" if same else "forged"] += 1
-    assert counts["refused"] > 0.66 * number
-    assert counts["another"] > number / 120
-    assert counts["equal"] > number // 2400  # white space
+    assert counts["refused"] > 6_600
+    assert counts["another"] > 80
+    assert counts["equal"] >= 4  # white space
     assert steps_in(tmp_path) == [5]
     print(counts)
