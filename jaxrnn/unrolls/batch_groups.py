@@ -6,16 +6,19 @@ Here every group has matrices of its own, all the same; a loop then adds up with
 one device, and after it stands one sum over the groups: one all-reduce, whatever the number of
 steps. It also lets an unroll join steps and sequences of a group, which for a batch that is split
 would mean to gather it.
+
+It takes for granted what every cell of the library keeps: that sequences do not look at each other,
+and that parameters are those of all sequences alike.
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 
-from jaxrnn.core.cell import Cell
+from jaxrnn.core.cell import Cell, from_structure
 from jaxrnn.core.types import Output, Params, State, UnrollFn
 from jaxrnn.unrolls.associative import associative_unroll, chunked_unroll
 from jaxrnn.unrolls.fused import fused_unroll
@@ -42,9 +45,33 @@ def _num_groups() -> int:
 
 
 def _is_known(unroll_fn: UnrollFn) -> bool:
+    """Whether it is an unroll of one device, or runs windows or blocks by one."""
     if isinstance(unroll_fn, functools.partial):
         unroll_fn = unroll_fn.func
-    return any(unroll_fn is one for one in _KNOWN)
+    inner = getattr(unroll_fn, "inner_unroll", None)
+    return any(unroll_fn is one for one in _KNOWN) if inner is None else _is_known(inner)
+
+
+class _Group(NamedTuple):
+    """The parameters of a group's cell, and the state in which its sequences begin."""
+
+    params: Params
+    initial: State
+
+
+def _params_of(group: _Group) -> Params:
+    return group.params
+
+
+def _initial_of(group: _Group, batch_shape=()) -> State:
+    del batch_shape  # it was made for this group
+    return group.initial
+
+
+def _cell_of_group(cell: Cell) -> Cell:
+    """Returns the cell whose sequences return, at a reset, to states of the whole batch's."""
+    structure = cell.parts.over(_params_of)
+    return from_structure(cell.init, _initial_of, structure, input_ndim=cell.input_ndim)
 
 
 def _can_split(params: Params, state: State | None, batch: tuple[int, ...], groups: int) -> bool:
@@ -91,7 +118,9 @@ def in_groups(
         return plain(params, xs, state, mask=mask, resets=resets)
     sequence = read_sequence(cell, xs, mask, resets, by=getattr(unroll_fn, "__name__", "unroll"))
     batch = sequence.batch_shape(cell)
-    if not _can_split(params, state, batch, groups):
+    # Of the whole batch: a group does not know which of its sequences it has.
+    initial = jax.tree.map(jnp.asarray, cell.initial_state(params, batch))
+    if not _can_split(params, (state, initial), batch, groups):
         return plain(params, xs, state, mask=mask, resets=resets)
 
     def split(tree, axis):
@@ -113,10 +142,18 @@ def in_groups(
         leaf = jnp.asarray(leaf)
         return _on_axis(jnp.broadcast_to(leaf, (groups, *leaf.shape)), 0)
 
+    group_cell, group_params = cell, jax.tree.map(for_each, params)
+    if resets is not None:
+        group_cell, group_params = _cell_of_group(cell), _Group(group_params, split(initial, 0))
+
     def run(params, xs, state, mask, resets):
-        return plain(params, xs, state, mask=mask, resets=resets)
+        return unroll_fn(group_cell, params, xs, state, mask=mask, resets=resets)
 
     run = jax.vmap(run, in_axes=(0, 1, 0, 1, 1), out_axes=(0, 1), spmd_axis_name=_AXIS)
-    params = jax.tree.map(for_each, params)
-    last, ys = run(params, split(xs, 1), split(state, 0), split(mask, 1), split(resets, 1))
+    state_in = split(initial if state is None else state, 0)
+    try:
+        last, ys = run(group_params, split(xs, 1), state_in, split(mask, 1), split(resets, 1))
+    except (TypeError, ValueError):
+        # Parameters that hold something for each sequence; or a mistake, of which this tells.
+        return plain(params, xs, state, mask=mask, resets=resets)
     return join(last, 0), join(ys, 1)

@@ -136,6 +136,7 @@ def truncated(unroll_fn: UnrollFn, window: int, every: int | None = None) -> Unr
         _, (states, ys) = jax.lax.scan(take_window, state, inputs)
         return _last(states), _join(ys, num_steps)
 
+    run.inner_unroll = unroll_fn
     return run
 
 
@@ -191,4 +192,5 @@ def checkpointed(unroll_fn: UnrollFn, every: int | None = None) -> UnrollFn:
         state, ys = jax.lax.scan(take_block, state, blocks)
         return state, _join(ys, num_steps)
 
+    run.inner_unroll = unroll_fn
     return run

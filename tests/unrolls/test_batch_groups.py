@@ -10,7 +10,15 @@ from jax.sharding import AxisType
 
 import jaxrnn
 from cases import needs_two, nested, shifted
-from jaxrnn.unrolls import associative_unroll, chunked_unroll, fused_unroll, newton_unroll, unroll
+from jaxrnn.unrolls import (
+    associative_unroll,
+    checkpointed,
+    chunked_unroll,
+    fused_unroll,
+    newton_unroll,
+    truncated,
+    unroll,
+)
 from jaxrnn.unrolls.batch_groups import in_groups
 
 STEPS, BATCH, INPUT, HIDDEN = 7, 4, 2, 3
@@ -24,14 +32,23 @@ CELLS = {
     "lru": jaxrnn.lru(INPUT, HIDDEN),
     "clockwork": jaxrnn.clockwork(INPUT, 4),
 }
+DRAWN = jaxrnn.elman(INPUT, HIDDEN)
+CELLS["drawn"] = jaxrnn.Cell(  # each sequence begins in another state
+    DRAWN.init,
+    lambda params, batch_shape=(): jax.random.normal(jax.random.key(7), (*batch_shape, HIDDEN)),
+    DRAWN.step,
+)
 UNROLLS = {
     "fused": functools.partial(fused_unroll, block_size=3),
     "unroll": unroll,
     "chunked": chunked_unroll,
     "associative": associative_unroll,
+    "truncated": truncated(fused_unroll, 4, 2),
+    "checkpointed": checkpointed(functools.partial(unroll, unroll_factor=2)),
 }
 ROWS = [("fused", "lstm", True), ("unroll", "nested", True), ("chunked", "lru", True)]
 ROWS += [("associative", "lru", False), ("unroll", "clockwork", False)]
+ROWS += [("unroll", "drawn", None), ("truncated", "lstm", True), ("checkpointed", "nested", True)]
 
 
 def around(size=2):
@@ -64,7 +81,7 @@ def test_groups_are_the_plain_call(run, name, given):
     params, xs = cell.init(jax.random.key(0)), inputs_of(name)
     state = jax.tree.map(lambda leaf: leaf + 1, cell.initial_state(params, (BATCH,)))
     state = state if given else None
-    flags = (MASK, RESETS) if given else (None, None)
+    flags = (None, None) if given is False else (MASK, RESETS)
 
     def slopes(call, params, xs):
         of = functools.partial(total, call, cell)
@@ -116,6 +133,8 @@ PARAMS = {"w": jnp.ones((INPUT, HIDDEN))}
     [
         (unroll, PARAMS, XS, {(2,)}),
         (functools.partial(unroll, unroll_factor=2), PARAMS, XS, {(2,)}),
+        (truncated(checkpointed(unroll, 2), 4), PARAMS, XS, {(2,)}),
+        (truncated(newton_unroll, 4), PARAMS, XS, {(4,)}),
         (newton_unroll, PARAMS, XS, {(4,)}),  # not tried on parts
         (unroll, PARAMS, XS[:, :3], {(3,)}),  # cannot be split equally
         (unroll, PARAMS, XS[:, 0], {()}),  # one sequence
@@ -138,3 +157,15 @@ def test_without_a_mesh_it_is_the_plain_call():
         for call in (fused_unroll, functools.partial(in_groups, fused_unroll))
     ]
     assert texts[0] == texts[1]
+
+
+@needs_two
+def test_parameters_of_each_sequence_are_not_split():
+    cell = jaxrnn.elman(INPUT, HIDDEN)
+    params = cell.init(jax.random.key(0))
+    params = params._replace(b=jnp.arange(4 * HIDDEN, dtype=float).reshape(4, HIDDEN))
+    expected = unroll(cell, params, XS)
+    context, _ = around()
+    with context:
+        got = jax.jit(functools.partial(in_groups, unroll, cell))(params, XS)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, expected)
