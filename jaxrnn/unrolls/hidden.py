@@ -53,6 +53,21 @@ def _check_divides(hidden: int, devices: int, axis: str) -> None:
         raise ValueError(msg)
 
 
+def _check_platform(mesh: Mesh, mapped: set[str | None], *trees) -> None:
+    """Raises NotImplementedError where XLA would abort the process, in the gradient's sums."""
+    free = [name for name, size in mesh.shape.items() if size > 1 and name not in mapped]
+    kinds = {jnp.result_type(leaf) for leaf in jax.tree.leaves(trees)}
+    short = [k.name for k in kinds if jnp.issubdtype(k, jnp.floating) and jnp.finfo(k).bits < 32]
+    if free and short and mesh.devices.flat[0].platform == "cpu":
+        msg = (
+            f"{_BY}: got {short[0]} on CPU over a mesh whose axes {', '.join(map(repr, free))} "
+            "split something else; expected single precision there, or a mesh without them: XLA "
+            "aborts on such sums; cast parameters and inputs to float32, or give 'data' a batch "
+            "that it divides and the other axes one device"
+        )
+        raise NotImplementedError(msg)
+
+
 def hidden_sharded(unroll_fn: UnrollFn, mesh: Mesh, axis: str = "model") -> UnrollFn:
     """Runs a cell whose hidden units are split over the devices of a mesh axis.
 
@@ -88,6 +103,8 @@ def hidden_sharded(unroll_fn: UnrollFn, mesh: Mesh, axis: str = "model") -> Unro
       and the last state are split over their last axis.
 
     Raises:
+      NotImplementedError: when run: parameters of 16 bits on CPU, where an axis of more than one
+        device is left to XLA.
       TypeError: `mesh` is no mesh, `unroll_fn` is no function, or when run: the cell is neither
         `Gated` nor `Elementwise` nor `Linear`, or its functions mix units besides in the product.
       ValueError: the mesh has no such axis, or has axes that are not Auto; when run: the axis's
@@ -133,6 +150,7 @@ def hidden_sharded(unroll_fn: UnrollFn, mesh: Mesh, axis: str = "model") -> Unro
             return unroll_fn(local.cell, params, sequence.xs, state, **flags)
 
         rows = find_batch_axis(mesh, axis, batch_shape, params, state)
+        _check_platform(mesh, {axis, rows}, params, state)
 
         def places(tree, has_units, batch_at=None):
             batch = () if batch_at is None else (rows, batch_at)

@@ -92,6 +92,8 @@ class UnitBlocks(NamedTuple):
         given = jax.tree.leaves(given, is_leaf=_is_place)
         results, tree = jax.tree.flatten(results, is_leaf=_is_place)
         batch_axes = {place.batch_axis for place in [*given, *results]} - {None}
+        # Axes of one device too: where all are mapped XLA adds up 16 bits on CPU, else it aborts.
+        alone = {name for name, size in mesh.shape.items() if size == 1}
 
         def enter(leaf, place):
             axes = {self.axis, *batch_axes} - set(self._spec(place))
@@ -118,7 +120,7 @@ class UnitBlocks(NamedTuple):
             found = jax.shard_map(
                 on_one,
                 mesh=mesh,
-                axis_names={self.axis, *batch_axes},
+                axis_names={self.axis, *batch_axes, *alone},
                 check_vma=exchange,
                 in_specs=tuple(map(self._spec, given)),
                 out_specs=[self._spec(place, copies=True) for place in results],

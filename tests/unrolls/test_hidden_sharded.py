@@ -150,6 +150,29 @@ def test_single_precision():
 
 @needs_eight
 @SLOW
+def test_half_precision_and_where_xla_would_abort():
+    cell = CELLS["lstm"]()
+    params, xs, *_ = inputs(cell, flags=False)
+    given = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, xs))
+
+    def slopes(run):
+        def of(params, xs):
+            return jnp.sum(jnp.sin(run(cell, params, xs)[1].astype(jnp.float32)))
+
+        return jax.jit(jax.grad(of, (0, 1)))(*given)
+
+    for mesh in (sharding.mesh(model=2), sharding.mesh(data=2, model=2)):
+        got, expected = slopes(hidden_sharded(fused_unroll, mesh)), slopes(fused_unroll)
+        got, expected = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), (got, expected))
+        assert_trees_close(got, expected, 0.1)
+    if jax.default_backend() == "cpu":
+        run = hidden_sharded(fused_unroll, sharding.mesh(time=2, model=2))
+        with pytest.raises(NotImplementedError, match=r"got bfloat16 on CPU .* axes 'time' split"):
+            run(cell, *given)
+
+
+@needs_eight
+@SLOW
 def test_forward_sends_one_state_a_step_and_nothing_else_that_grows_with_time():
     cell = CELLS["lstm"]()
     mesh = sharding.mesh(data=2, model=4)
