@@ -55,8 +55,8 @@ def _run(run: Callable[[argparse.Namespace], None], parsed: argparse.Namespace):
         return 2, _too_large(error)
     except FloatingPointError as error:
         return 1, str(error)
-    except StoppedError as error:
-        return error.status, str(error)
+    except StoppedError as error:  # all processes have; one says so
+        return error.status, str(error) if getattr(parsed, "first", True) else None
     except KeyboardInterrupt:
         return 130, "interrupted; nothing was written"
     return 0, None
@@ -87,8 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "±" gets a question mark
     status, said = _run(module.run, parsed)
-    first = getattr(parsed, "first", True)
-    if said is not None and (status < 128 or first):  # a signal stops all processes
+    if said is not None:
         start = "\n" if status >= 128 else ""  # after a progress bar, or ^C
         print(f"{start}jaxrnn {parsed.command}: {said}", file=sys.stderr)
-    return leave(status, first=first) if status else 0
+    return leave(status, first=getattr(parsed, "first", True)) if status else 0

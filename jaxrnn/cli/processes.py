@@ -91,8 +91,16 @@ def start(arguments: argparse.Namespace) -> None:
             arguments.coordinator, arguments.processes, arguments.process, timeout=arguments.timeout
         )
     except (ValueError, OSError) as error:
-        msg = f"{error} (coordinator, count, index, timeout: {_OPTIONS})"
+        reason = str(error).removeprefix("start_processes: ")
+        msg = f"{reason} (coordinator, count, index, timeout: {_OPTIONS})"
         raise CommandError(msg) from error
+    asked = arguments.processes or int(os.environ.get("JAX_NUM_PROCESSES") or 1)
+    if jax.distributed.is_initialized() and asked not in (1, jax.process_count()):
+        msg = (
+            f"got --processes {asked}, and {jax.process_count()} in process 0; expected the same "
+            "in all; start all of them again"
+        )
+        raise CommandError(msg)
     arguments.first = is_first()
     if not arguments.first:
         # One process speaks; and JAX's engine has a line on standard output for each.
@@ -102,6 +110,23 @@ def start(arguments: argparse.Namespace) -> None:
 def is_first() -> bool:
     """Says whether this is the process that writes and shows what happens."""
     return not jax.distributed.is_initialized() or jax.process_index() == 0
+
+
+def _all_or_none(function: Callable[[], T]) -> T:
+    """Calls a function in every process; where it fails in one, all end and say why."""
+    result, error = None, None
+    try:
+        result = function()
+    except Exception as raised:
+        error = raised
+    failures = gather_texts("" if error is None else str(error) or type(error).__name__)
+    if error is not None:
+        raise error
+    for index, failure in enumerate(failures):
+        if failure:
+            msg = f"process {index} could not start: {failure}"
+            raise CommandError(msg)
+    return result
 
 
 def agreed(prepare: Callable[[], T], told: Callable[[T], Mapping[str, Any]]) -> T:
@@ -121,18 +146,7 @@ def agreed(prepare: Callable[[], T], told: Callable[[T], Mapping[str, Any]]) -> 
     """
     if not jax.distributed.is_initialized():
         return prepare()
-    prepared, error = None, None
-    try:
-        prepared = prepare()
-    except Exception as raised:
-        error = raised
-    failures = gather_texts("" if error is None else str(error) or type(error).__name__)
-    if error is not None:
-        raise error
-    for index, failure in enumerate(failures):
-        if failure:
-            msg = f"process {index} could not start: {failure}"
-            raise CommandError(msg)
+    prepared = _all_or_none(prepare)
     values = dict(told(prepared))
     checksum, name = values.pop("data")
     try:
@@ -241,9 +255,14 @@ def leave(status: int, *, first: bool) -> int:
 
 @contextlib.contextmanager
 def by_first(context: contextlib.AbstractContextManager[T], otherwise: T) -> Iterator[T]:
-    """Enters a context in the process that writes; the others get something else."""
-    if is_first():
+    """Enters a context in the process that writes; the others get something else.
+
+    Raises:
+      CommandError: the first process could not enter it; so in all of them.
+    """
+    if not jax.distributed.is_initialized():
         with context as value:
             yield value
-    else:
-        yield otherwise
+        return
+    with contextlib.ExitStack() as stack:
+        yield _all_or_none(lambda: stack.enter_context(context) if is_first() else otherwise)

@@ -98,9 +98,12 @@ def _missing(coordinator: str | None, count: int | None, index: int | None) -> s
     """Says which processes are missing, as far as this one can know."""
     if coordinator is None:
         return "the others"
+    first = f"process 0 at {coordinator}"
     if index and not _answers(coordinator):
-        return f"process 0 at {coordinator}"
+        return first
     others = [str(one) for one in range(1, count) if one != index]
+    if not others:
+        return f"{first}, where something answers: is it that process?"
     if len(others) == 1:
         return f"process {others[0]}"
     return f"one or more of processes {', '.join(others)}"

@@ -75,6 +75,13 @@ class Placement:
             return train_state
         return shard(train_state, self._of_state(train_state))
 
+    def around(self, params: Params):
+        """Lets an optimiser make arrays of its own on an explicit mesh; a context."""
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params))
+        if traced or not self._explicit:
+            return contextlib.nullcontext()
+        return jax.set_mesh(self._mesh)
+
     def copy(self, tree: Any) -> Any:
         """Returns a tree with the whole of each leaf on every device; what is spread stays so."""
         if self._mesh is None:

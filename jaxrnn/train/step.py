@@ -89,7 +89,8 @@ def init(
     params = place.put_params(params)
     # Two arrays, not one twice: a buffer can be donated only once.
     step, skipped = (jnp.zeros((), jnp.int32) for _ in range(2))
-    opt_state = jax.tree.map(jnp.asarray, optimizer.init(params))  # some hold numbers of Python
+    with place.around(params):
+        opt_state = jax.tree.map(jnp.asarray, optimizer.init(params))  # some hold numbers of Python
     return place.put(TrainState(params, opt_state, carried, step, skipped))
 
 

@@ -137,6 +137,8 @@ def test_the_others_are_missing_where_the_first_one_answers(monkeypatch):
         place = f"localhost:{first.getsockname()[1]}"
         with pytest.raises(TimeoutError, match="got no word from process 2 within 1 s"):
             sharding.start_processes(place, 3, 1, timeout=1)
+        with pytest.raises(TimeoutError, match=f"from process 0 at {place}, where something answ"):
+            sharding.start_processes(place, 2, 1, timeout=1)
     never.set()
 
 

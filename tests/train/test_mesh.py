@@ -324,6 +324,19 @@ def test_what_happens_between_chunks(name, tmp_path):
     assert_same(third, fit(steps=25), 1e-5)
 
 
+@slow
+@pytest.mark.parametrize("explicit", [False, True])
+def test_an_optimiser_that_makes_arrays_of_its_own(explicit):
+    mesh = sharding.mesh(data=2, model=4, explicit=explicit)
+    params = jaxrnn.lstm(3, 128).init(jax.random.key(0))
+    # Factored: a row and a column for a matrix that is large enough.
+    got, expected = (
+        train.init(params, optax.adafactor(1e-2), mesh=where) for where in (mesh, None)
+    )
+    assert got.params.w_hh.sharding.spec[1] == "model"
+    jax.tree.map(np.testing.assert_array_equal, got.opt_state, expected.opt_state)
+
+
 def test_a_specification_of_ones_own():
     mesh = sharding.mesh(model=4)
     params = NETS["elman"].init(jax.random.key(0))
