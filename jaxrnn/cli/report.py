@@ -198,7 +198,8 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
 def _told(arguments: argparse.Namespace, plan: _Plan) -> dict[str, Any]:
     """Returns what has to be the same in all processes."""
     told = {f"--{name}": value for name, value in plan.settings.items()}
-    told |= {f"--{name}": getattr(arguments, name) for name in ("mesh", "out", "runs")}
+    compared = ("mesh", "out", "runs", "processes")
+    told |= {f"--{name}": getattr(arguments, name) for name in compared}
     return told | {
         "versions": versions(),
         "data": (plan.task.info.get("sha256"), plan.task.info["source"]),

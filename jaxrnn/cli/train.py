@@ -264,7 +264,8 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
 def _told(arguments: argparse.Namespace, plan: _Plan) -> dict[str, Any]:
     """Returns what has to be the same in all processes."""
     told = {f"--{name}": value for name, value in plan.settings.items() if name != "data"}
-    told |= {f"--{name}": getattr(arguments, name) for name in ("checkpoint", "mesh", "resume")}
+    compared = ("checkpoint", "mesh", "resume", "processes")
+    told |= {f"--{name}": getattr(arguments, name) for name in compared}
     told["a run to go on with"] = plan.goes_on
     info = plan.network.task.info
     return told | {"versions": versions(), "data": (info.get("sha256"), info["source"])}
