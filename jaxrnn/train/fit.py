@@ -149,9 +149,11 @@ def fit(
 
     Over "data" the devices add up their gradients once a step; with keys among the parameters
     (wrappers seeded for each sequence) or an unroll of your own they may do so at every time step,
-    or gather. Sequences of a batch must not look at each other. Over "model" a plain ``layer(cell)``
-    leaves to XLA what they exchange at every time step: of an Elman network its state, of cells
-    with several gates much more; there use ``layer(cell, hidden_sharded(fused_unroll, mesh))``.
+    or gather. Sequences of a batch must not look at each other.
+
+    Over "model" a plain ``layer(cell)`` leaves to XLA what the devices exchange at every time step:
+    of an Elman network its state, of cells with several gates much more; there use
+    ``layer(cell, hidden_sharded(fused_unroll, mesh))``.
     Over "time" use `time_sharded` or `pipelined`: a plain layer gathers the sequence. These want an
     automatic mesh.
 
