@@ -12,8 +12,8 @@ from jaxrnn.core.checks import check_size
 from jaxrnn.layers.layer import Layer, check_layers
 from jaxrnn.layers.parts import Dropout, Readout, Recurrent, Residual, Stack, layer_parts
 from jaxrnn.unrolls.mesh_axis import (
+    check_around,
     check_mesh_axis,
-    check_not_mapped,
     enter_varying,
     find_batch_axis,
 )
@@ -345,7 +345,7 @@ def pipelined(network: Layer, mesh: Mesh, axis: str, *, blocks: int | None = Non
 
     @functools.partial(jax.jit, inline=True)
     def apply(params, xs, state=None, *, mask=None, resets=None):
-        check_not_mapped(by=_BY)
+        check_around(mesh, by=_BY)
         params, xs = jax.tree.map(jnp.asarray, (params, xs))
         batch_shape = _read_input(xs, _input_ndim(network))
         num_steps = xs.shape[0]

@@ -10,7 +10,7 @@ from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.structure import Gated
 from jaxrnn.core.types import UnrollFn
 from jaxrnn.unrolls.local_units import check_structure, hidden_size, local_units
-from jaxrnn.unrolls.mesh_axis import check_mesh_axis, check_not_mapped, find_batch_axis
+from jaxrnn.unrolls.mesh_axis import check_around, check_mesh_axis, find_batch_axis
 from jaxrnn.unrolls.newton import newton_unroll
 from jaxrnn.unrolls.sequence import read_sequence, read_state
 from jaxrnn.unrolls.unit_blocks import Place, UnitBlocks
@@ -132,7 +132,7 @@ def hidden_sharded(unroll_fn: UnrollFn, mesh: Mesh, axis: str = "model") -> Unro
 
     @compiled_per_cell()
     def run(cell, params, xs, state=None, *, mask=None, resets=None):
-        check_not_mapped(by=_BY)
+        check_around(mesh, by=_BY)
         check_structure(cell, by=_BY)
         _check_sequential(unroll_fn, cell)
         params = jax.tree.map(jnp.asarray, params)

@@ -6,7 +6,7 @@ from jax.sharding import AxisType, Mesh
 
 from jaxrnn.core.checks import unknown_name
 
-__all__ = ["check_mesh_axis", "check_not_mapped", "enter_varying", "find_batch_axis"]
+__all__ = ["check_around", "check_mesh_axis", "enter_varying", "find_batch_axis"]
 
 _BATCH_AXIS = "data"
 
@@ -44,10 +44,19 @@ def check_mesh_axis(mesh: Mesh, axis: str, *, by: str) -> int:
     return mesh.shape[axis]
 
 
-def check_not_mapped(*, by: str) -> None:
-    """Raises NotImplementedError inside `jax.shard_map`: maps are not nested here."""
-    mesh = jax.sharding.get_abstract_mesh()
-    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
+def check_around(mesh: Mesh, *, by: str) -> None:
+    """Checks what is around a call: no map, since maps are not nested here, and no other mesh.
+
+    Args:
+      mesh: the devices to use.
+      by: the function the user called, for the messages.
+
+    Raises:
+      NotImplementedError: inside `jax.shard_map`.
+      ValueError: another mesh is set, as by `jax.set_mesh` or by a training over one.
+    """
+    around = jax.sharding.get_abstract_mesh()
+    kinds = zip(around.axis_names, around.axis_types, strict=True)
     mapped = [name for name, kind in kinds if kind == AxisType.Manual]
     if mapped:
         msg = (
@@ -56,6 +65,12 @@ def check_not_mapped(*, by: str) -> None:
             "each"
         )
         raise NotImplementedError(msg)
+    if around.axis_names and dict(around.shape) != dict(mesh.shape):
+        msg = (
+            f"{by}: got a mesh {dict(mesh.shape)} inside a program over {dict(around.shape)}; "
+            "expected one mesh; make one and pass it to all that take a mesh"
+        )
+        raise ValueError(msg)
 
 
 def find_batch_axis(mesh: Mesh, axis: str, batch_shape: tuple[int, ...], *trees) -> str | None:

@@ -9,7 +9,7 @@ from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.structure import Linear
 from jaxrnn.core.types import UnrollFn
 from jaxrnn.unrolls.associative import associative_unroll, run_linear
-from jaxrnn.unrolls.mesh_axis import check_mesh_axis, check_not_mapped
+from jaxrnn.unrolls.mesh_axis import check_around, check_mesh_axis
 from jaxrnn.unrolls.mesh_scan import TimeAxis
 from jaxrnn.unrolls.newton import newton_unroll, solve_run
 from jaxrnn.unrolls.sequence import Sequence, read_sequence
@@ -145,7 +145,7 @@ def time_sharded(unroll_fn: UnrollFn, mesh: Mesh, axis: str) -> UnrollFn:
 
     @compiled_per_cell()
     def run(cell, params, xs, state=None, *, mask=None, resets=None):
-        check_not_mapped(by=_BY)
+        check_around(mesh, by=_BY)
         check_cell_type(cell, by=_BY)
         sequence = read_sequence(cell, xs, mask, resets, by=_BY)
         _check_steps(sequence, sequence.batch_shape(cell), time)
