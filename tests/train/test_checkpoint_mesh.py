@@ -72,9 +72,7 @@ def test_a_training_goes_on_without_the_mesh(tmp_path, x64):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("first", "then"), [("4x2", "2"), ("4x2", "x8"), ("none", "4x2")]
-)
+@pytest.mark.parametrize(("first", "then"), [("4x2", "2"), ("4x2", "x8"), ("none", "4x2")])
 def test_a_training_goes_on_on_another_mesh(tmp_path, x64, first, then):
     check(tmp_path, MESHES[first], MESHES[then])
 

@@ -342,8 +342,8 @@ def test_wrong_arguments():
         hidden_sharded(3, mesh, "model")
     with pytest.raises(ValueError, match="hidden_sharded: got a mesh .*Explicit; expected Auto"):
         hidden_sharded(unroll, mesh_of(1, AxisType.Explicit), "model")
-    with jax.sharding.use_abstract_mesh(jax.make_mesh((1,), ("data",)).abstract_mesh):
+    cell, run = jaxrnn.elman(INPUT, HIDDEN), hidden_sharded(unroll, mesh)
+    with jax.set_mesh(jax.make_mesh((1,), ("data",), axis_types=(AxisType.Auto,))):
         text = r"hidden_sharded: got a mesh {'model': 1} inside a program over {'data': 1}; expect"
         with pytest.raises(ValueError, match=text):
-            cell = jaxrnn.elman(INPUT, HIDDEN)
-            hidden_sharded(unroll, mesh)(cell, params_of(cell), jnp.ones((2, 1, INPUT)))
+            run(cell, params_of(cell), jnp.ones((2, 1, INPUT)))
