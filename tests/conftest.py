@@ -3,6 +3,7 @@
 import gc
 import os
 import pathlib
+import signal
 from collections.abc import Iterator
 
 import jax
@@ -17,6 +18,8 @@ if jax.__version_info__ < (0, 11):
     _FLAGS += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{_FLAGS} {os.environ.get('XLA_FLAGS', '')}".strip()
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its idle threads spin
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a shell's background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests send it
 gc.set_threshold(100_000, 50, 100)  # tracing makes many objects and hardly a cycle
 
 # Before anything starts a backend; sharding tests need them, the others ignore them.
