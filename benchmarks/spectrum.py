@@ -12,8 +12,9 @@ than the dtype's digits below the largest, and everything once the product leave
 are compared over 40 steps, where they still work, and times taken over all steps. `--memory`
 measures what H = 512, k = 8, T = 10,000 needs.
 
-On two CPU cores (a) takes 3 to 4.5 times as long as `lyapunov_spectrum`, (b) 1.5 to 3 times as
-long as `singular_spectrum`, (c) 70 times. It is not the 16 times that 16 of 256 directions promise
+On two CPU cores (a) takes 1.7 to 1.9 times as long as `lyapunov_spectrum`, (b) 1.1 times as long as
+`singular_spectrum`, (c) 5 times (`results/spectrum_cpu.json`; an earlier version on another machine
+had 3 to 4.5, 1.5 to 3 and 70 times). It is not the 16 times that 16 of 256 directions promise
 because a product with 16 rows is bound by reading the weights, far below the speed of one with 256.
 
     python benchmarks/spectrum.py [--rounds 7] [--without-torch] [--memory] [--quick]
