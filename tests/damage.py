@@ -5,6 +5,11 @@ import hashlib
 import json
 import resource
 
+import numpy as np
+
+from jaxrnn.train import CheckpointError
+from jaxrnn.train.reading import read_directory
+
 
 def digest(fields):
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
@@ -97,3 +102,31 @@ def mutated_json(rng, value):
         else:
             node[key] = EXTREME[rng.integers(len(EXTREME))]
     return value
+
+
+def read_damaged(path, like, expected, damage, number):
+    """Damages a checkpoint so many times, reads it each time, and counts what came of it.
+
+    `damage` says whether it forged the checksums: then other values are no mistake of the reader's.
+    """
+    counts = {"refused": 0, "another": 0, "equal": 0, "forged": 0}
+    with little_memory():  # or more is a MemoryError
+        for _ in range(number):
+            forged = damage()
+            try:
+                found = read_directory(path, like)
+            except CheckpointError:
+                counts["refused"] += 1
+            except ValueError as error:
+                assert forged, error
+                assert "another architecture" in str(error)
+                counts["another"] += 1
+            else:
+                same = all(
+                    np.asarray(found.tree[k]).tobytes() == np.asarray(v).tobytes()
+                    for k, v in like.items()
+                )
+                same = same and found.info == expected.info and found.step == expected.step == 5
+                assert same or forged
+                counts["equal" if same else "forged"] += 1
+    return counts
