@@ -26,7 +26,7 @@ from jaxrnn.train.step_directory import put_file, step_path, unfinished
 __all__ = ["SHORT", "WAIT", "Patience", "fill_together", "follow", "telling"]
 
 WAIT = 600.0  # seconds that nothing happens until a process gives the others up
-SHORT = 10.0  # the same where the training is ending with an error
+SHORT = 3.0  # the same where the training is ending with an error, well before JAX aborts
 _LOOK = 0.02  # seconds between two looks
 _MAX_SIDE = 100_000_000  # bytes
 _MAX_WORD = 2000  # bytes of a message

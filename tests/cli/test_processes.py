@@ -25,7 +25,7 @@ from jaxrnn.cli.processes import agreed, choose_mesh, lost
 ROOT = pathlib.Path(jaxrnn.__file__).parents[1]
 SMALL = ["--task", "series", "--stateful", "--cell", "elman", "--hidden", "4", "--length", "5"]
 SMALL += ["--batch", "4", "--patience", "99", "--validate-every", "50", "--checkpoint-every", "50"]
-SECONDS = 10  # after which a process that is silent counts as lost
+SECONDS = 15  # after which a process that is silent counts as lost
 
 
 @pytest.fixture(autouse=True)
