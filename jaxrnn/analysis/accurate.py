@@ -41,6 +41,7 @@ def _logistic_jvp(primals, tangents):
 _RULES = {"tanh": _tanh, "logistic": _logistic}
 _INLINED = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2"}
 _REBUILT = {"scan", "while", "cond"}
+_ALIKE = "prefetched_scan"  # of `unroll`: its rule is the derivative of what it computes
 
 
 def _closed(jaxpr):
@@ -57,13 +58,20 @@ def _inner(value) -> list:
     return [_closed(one) for one in values if isinstance(one, kinds)]
 
 
+def _is_inlined(eqn) -> bool:
+    """Says whether an equation calls a function that can be evaluated in its place."""
+    if eqn.primitive.name == "custom_jvp_call":
+        return eqn.params["call_jaxpr"].jaxpr.debug_info.func_name == _ALIKE
+    return eqn.primitive.name in _INLINED
+
+
 def _saturates(jaxpr) -> bool:
     """Says whether a jaxpr holds a primitive that `accurate` replaces, at any depth it reaches."""
     for eqn in jaxpr.eqns:
         name = eqn.primitive.name
         if name in _RULES:
             return True
-        if name in _INLINED | _REBUILT and any(
+        if (_is_inlined(eqn) or name in _REBUILT) and any(
             _saturates(inner.jaxpr) for value in eqn.params.values() for inner in _inner(value)
         ):
             return True
@@ -93,7 +101,7 @@ def _evaluate(jaxpr, consts, args):
         name = eqn.primitive.name
         if name in _RULES:
             results = [_RULES[name](*values)]
-        elif name in _INLINED:
+        elif _is_inlined(eqn):
             (inner,) = [one for value in eqn.params.values() for one in _inner(value)]
             results = _evaluate(inner.jaxpr, inner.consts, values)
         else:
@@ -110,7 +118,7 @@ def accurate(function: Callable) -> Callable:
     """Returns `function` with the same values and with accurate derivatives of tanh and logistic.
 
     What lies inside a function with a derivative rule of its own (`jax.custom_jvp`,
-    `jax.custom_vjp`) keeps that rule.
+    `jax.custom_vjp`, so `fused_unroll`) keeps that rule.
 
     Args:
       function: any traceable function of arrays (positional arguments, pytrees).

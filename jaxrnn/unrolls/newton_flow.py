@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jaxrnn.core.cell import Cell
+from jaxrnn.core.closures import with_constants
 from jaxrnn.core.structure import (
     Elementwise,
     Gated,
@@ -183,22 +183,6 @@ def _blocks_are_square(cell: Cell, params: Params, state: FlatState) -> bool:
     return shape[1] % shape[0] == 0 and set(state.components) == {(shape[0],)}
 
 
-def _with_constants(function: Callable, *example) -> tuple[Callable, list[Array]]:
-    """Returns the function with all it closes over as arguments behind its own, and these.
-
-    `jax.closure_convert` leaves integers and keys closed over, which a custom derivative under
-    `jax.jit` inside `jax.grad` may not be.
-    """
-    closed = jax.make_jaxpr(function)(*example)
-
-    def call(*arguments):
-        leaves = jax.tree.leaves(arguments[: len(example)])
-        constants = list(arguments[len(example) :])
-        return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, constants))(*leaves)[0]
-
-    return call, list(closed.consts)
-
-
 def _rest_needs_floats(advance_rest, flat, rest, inputs) -> bool:
     """Says whether the parts of the state that are no floats may depend on those that are."""
     jaxpr = jax.make_jaxpr(advance_rest)(flat, rest, inputs).jaxpr
@@ -268,12 +252,12 @@ def read_problem(
             return advance_rest(start, rest, inputs), rest
 
         _, rest = jax.lax.scan(record, first_rest, run.inputs)
-    step, consts = _with_constants(flat_step(run.advance), start, first_rest, first)
+    step, consts = with_constants(flat_step(run.advance), start, first_rest, first)
     separable = _keeps_units_apart(cell.parts, flat_state)
     unit_step, unit_consts = (step, consts) if separable else (None, [])
     if units and not separable and _blocks_are_square(cell, params, flat_state):
         apart = read_recurrence(_with_units_apart(cell), params, xs, state, **arguments)
         advance = flat_step(apart.advance)
-        unit_step, unit_consts = _with_constants(advance, start, first_rest, first)
+        unit_step, unit_consts = with_constants(advance, start, first_rest, first)
     operands = Operands(list(consts), list(unit_consts), start, rest, run.inputs)
     return Problem(run.advance, step, unit_step, separable, operands, flat_state)

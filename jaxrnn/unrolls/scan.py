@@ -7,12 +7,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.core.cell import Cell
+from jaxrnn.core.closures import with_constants
 from jaxrnn.core.compiled import compiled_per_cell
+from jaxrnn.core.structure import General, Linear
 from jaxrnn.core.trees import mask_zero, select
 from jaxrnn.core.types import Array, Input, Output, Params, State
 from jaxrnn.unrolls.sequence import read_sequence, read_state
 
 __all__ = ["Recurrence", "read_recurrence", "trajectory", "unroll"]
+
+_FEW = 256  # numbers a step reads
 
 
 class Recurrence(NamedTuple):
@@ -77,6 +81,51 @@ def read_recurrence(
     return Recurrence(advance, state, (zs, sequence.mask, sequence.resets))
 
 
+def _prefetches(cell: Cell, run: Recurrence) -> bool:
+    """Says whether values are computed faster with a prefetch, as measured (benchmarks/).
+
+    On CPU a slice at a running index keeps the pointwise code that reads it from being vectorised.
+    General cells read it by a product; the maps of Linear ones take less time than the copy, and so
+    does a step of few numbers.
+    """
+    if jax.default_backend() != "cpu" or isinstance(cell.parts, (General, Linear)):
+        return False
+    return sum(leaf[0].size for leaf in jax.tree.leaves(run.inputs)) > _FEW
+
+
+def _prefetched(run: Recurrence, unroll_factor: int) -> tuple[State, Output]:
+    """Scans with a prefetch where only values are asked for; the derivative is the plain scan's.
+
+    Of a derivative the prefetch would make copies and larger residuals.
+    """
+    first = jax.tree.map(lambda leaf: leaf[0], run.inputs)
+    advance, closed_over = with_constants(run.advance, run.state, first)
+
+    def scan(state, inputs, closed_over):
+        def step(state, here):
+            return advance(state, here, *closed_over)
+
+        return jax.lax.scan(step, state, inputs, unroll=unroll_factor)
+
+    @jax.custom_jvp
+    def prefetched_scan(state, inputs, closed_over):  # `analysis.accurate` knows this name
+        def step(carry, following):
+            state, here = carry
+            state, y = advance(state, here, *closed_over)
+            return (state, following), y
+
+        first = jax.tree.map(lambda leaf: leaf[0], inputs)
+        rest = jax.tree.map(lambda leaf: jnp.concatenate([leaf[1:], leaf[:1]]), inputs)
+        (state, _), ys = jax.lax.scan(step, (state, first), rest, unroll=unroll_factor)
+        return state, ys
+
+    @prefetched_scan.defjvp
+    def derivative(primals, tangents):
+        return jax.jvp(scan, primals, tangents)
+
+    return prefetched_scan(run.state, run.inputs, closed_over)
+
+
 @compiled_per_cell("unroll_factor")
 def unroll(
     cell: Cell,
@@ -124,6 +173,8 @@ def unroll(
       ((7, 2, 5), (2, 5))
     """
     run = read_recurrence(cell, params, xs, state, mask=mask, resets=resets, by="unroll")
+    if _prefetches(cell, run):
+        return _prefetched(run, unroll_factor)
     return jax.lax.scan(run.advance, run.state, run.inputs, unroll=unroll_factor)
 
 
