@@ -23,6 +23,7 @@ SCRIPTS = {
     "monitor": [],
     "parallel": [],
     "pipeline": [],
+    "products": [],
     "zoo": ["--cells", "conv_gru"],
     "spectrum": ["--without-torch", "--memory"],
     "sharding": [],
