@@ -90,7 +90,8 @@ def _prefetches(cell: Cell, run: Recurrence) -> bool:
     """
     if jax.default_backend() != "cpu" or isinstance(cell.parts, (General, Linear)):
         return False
-    return sum(leaf[0].size for leaf in jax.tree.leaves(run.inputs)) > _FEW
+    size = sum(leaf[0].size for leaf in jax.tree.leaves(run.inputs))
+    return isinstance(size, int) and size > _FEW  # none where an export leaves sizes open
 
 
 def _prefetched(run: Recurrence, unroll_factor: int) -> tuple[State, Output]:
