@@ -93,10 +93,9 @@ def _choose_loops(x: list, z, unroll_factor: int | None) -> tuple[bool, Callable
     """Chooses `Plan.hoisted`, `Plan.forward` and `Plan.backward`, as measured (benchmarks/).
 
     On an accelerator a loop's iteration costs more than a step, so that several steps share one.
-    On CPU products of 32 rows are as fast one by one as many at once, if each is large enough for
-    two threads, and save writing and reading the result; so does an input much smaller than its
-    share. Where a step has little to compute, the copies of a prefetch cost more than code that is
-    not vectorised.
+    On CPU products of 32 rows are as fast one by one as many at once, and save writing and reading
+    the result; so does an input much smaller than its share. Where a step has little to compute,
+    the copies of a prefetch cost more than code that is not vectorised.
     """
     if jax.default_backend() != "cpu":
         scan = functools.partial(jax.lax.scan, unroll=unroll_factor or 8)
@@ -105,9 +104,7 @@ def _choose_loops(x: list, z, unroll_factor: int | None) -> tuple[bool, Callable
     if z.size <= 512:
         return False, functools.partial(jax.lax.scan, unroll=unroll_factor or 1), backward
     rows = math.prod(z.shape[:-1])
-    read = sum(leaf.size for leaf in x)
-    slow_alone = rows < 32 or read * z.size <= 5_000_000 * rows
-    return slow_alone and z.size <= 16 * read, backward, backward
+    return rows < 32 and z.size <= 16 * sum(leaf.size for leaf in x), backward, backward
 
 
 def _example(function, *arguments):
