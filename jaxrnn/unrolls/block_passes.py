@@ -141,12 +141,13 @@ def _rerun(plan: Plan, arrays: Arrays, known: list[bool], states, a, flags: Flag
     return fill(found, unknown, states)
 
 
-def backward_block(plan: Plan, arrays: Arrays, carry, x, flags: Flags, kept: Kept, ys, dys):
+def backward_block(plan: Plan, arrays: Arrays, turned, carry, x, flags: Flags, kept: Kept, ys, dys):
     """Takes cotangents through a block, last step first.
 
     Args:
       plan: the cell.
       arrays: the unroll's arrays; `xs` is not read.
+      turned: the transpose of its matrix where the plan wants it so, or None.
       carry: the cotangents of the state, and the sums so far of those of the parameters that
         `plan.reads`, the matrix, the vectors and the initial state; floating leaves only.
       x: the block's inputs.
@@ -183,6 +184,7 @@ def backward_block(plan: Plan, arrays: Arrays, carry, x, flags: Flags, kept: Kep
 
     def step(carry, here):
         ds, dv, di = carry
+        weights = arrays.weights if turned is None else turned.T  # which XLA joins to the product
         s, a, dy, (real, reset) = here
         s = _enter(arrays.initial, s, reset)
 
@@ -193,7 +195,7 @@ def backward_block(plan: Plan, arrays: Arrays, carry, x, flags: Flags, kept: Kep
             return pick(new, s_floats), pick(y, floating(y))
 
         def product(s_some):
-            return plan.hidden(fill(s_some, s_floats, s)) @ arrays.weights
+            return plan.hidden(fill(s_some, s_floats, s)) @ weights
 
         s_some = pick(s, s_floats)
         _, pull = jax.vjp(end, pick(arrays.vectors, v_floats), s_some, a)

@@ -63,6 +63,7 @@ def _make_run(plan: Plan, size: int):
         read, vectors = pick(arrays.params, plan.reads), pick(arrays.vectors, v_floats)
         initial = [] if arrays.initial is None else pick(arrays.initial, s_floats)
         dys = pick(d_ys, floating(ys))
+        turned = arrays.weights.T if plan.turned else None
         blocks = map_blocks(
             lambda ours, kept: (*ours[:2], kept, *ours[2:]),
             cut((arrays.xs, flags, ys, dys), size),
@@ -70,7 +71,7 @@ def _make_run(plan: Plan, size: int):
         )
 
         def body(carry, block):
-            return backward_block(plan, arrays, carry, *block)
+            return backward_block(plan, arrays, turned, carry, *block)
 
         sums = (_sums(read), *_sums([arrays.weights]), _sums(vectors), _sums(initial))
         carry, dxs = over_blocks(body, (pick(d_last, s_floats), sums), blocks, reverse=True)

@@ -48,6 +48,7 @@ class Plan(NamedTuple):
       hoisted: whether the forward pass projects the inputs of a block at once.
       forward: how the forward pass loops over steps, as `jax.lax.scan`.
       backward: how the backward pass does.
+      turned: whether the backward pass turns the recurrent matrix around before its loop.
       y_tree: the structure of an output.
     """
 
@@ -64,6 +65,7 @@ class Plan(NamedTuple):
     hoisted: bool
     forward: Callable
     backward: Callable
+    turned: bool
     y_tree: Any
 
 
@@ -93,9 +95,10 @@ def _choose_loops(x: list, z, unroll_factor: int | None) -> tuple[bool, Callable
     """Chooses `Plan.hoisted`, `Plan.forward` and `Plan.backward`, as measured (benchmarks/).
 
     On an accelerator a loop's iteration costs more than a step, so that several steps share one.
-    On CPU products of 32 rows are as fast one by one as many at once, and save writing and reading
-    the result; so does an input much smaller than its share. Where a step has little to compute,
-    the copies of a prefetch cost more than code that is not vectorised.
+    On CPU products of 32 rows are as fast one by one as many at once, if each is large enough for
+    two threads, and save writing and reading the result; so does an input much smaller than its
+    share. Where a step has little to compute, the copies of a prefetch cost more than code that is
+    not vectorised.
     """
     if jax.default_backend() != "cpu":
         scan = functools.partial(jax.lax.scan, unroll=unroll_factor or 8)
@@ -104,7 +107,20 @@ def _choose_loops(x: list, z, unroll_factor: int | None) -> tuple[bool, Callable
     if z.size <= 512:
         return False, functools.partial(jax.lax.scan, unroll=unroll_factor or 1), backward
     rows = math.prod(z.shape[:-1])
-    return rows < 32 and z.size <= 16 * sum(leaf.size for leaf in x), backward, backward
+    read = sum(leaf.size for leaf in x)
+    slow_alone = rows < 32 or read * z.size <= 5_000_000 * rows
+    return slow_alone and z.size <= 16 * read, backward, backward
+
+
+def _turns(weights, z) -> bool:
+    """Chooses `Plan.turned`, as measured.
+
+    XLA on CPU turns a second factor around at every product that needs it so, which costs as much
+    as the product of few rows: 1.05 to 1.3 times the training. One row it reads either way, and a
+    matrix larger than the caches better as it is.
+    """
+    rows = math.prod(z.shape[:-1])
+    return jax.default_backend() == "cpu" and 1 < rows < 64 and weights.size <= 2**18
 
 
 def _example(function, *arguments):
@@ -209,5 +225,6 @@ def make_plan(
         [flag and j is None for flag, j in zip(needed, output, strict=True)],
         keep_gates,
         *_choose_loops(x, z, unroll_factor),
+        _turns(weights, z),
         y_tree,
     )

