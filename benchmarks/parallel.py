@@ -5,7 +5,8 @@ chunk's size (chunked) and with several (chunked/32 is 32 steps a chunk, chunked
 `jax.lax.associative_scan` over the cell's maps as one would write it without a library (naive); for
 any cell `newton_unroll` by its default method (newton), and for Gated cells `fused_unroll`. All
 lengths, sizes and batches in turn: training (gradients of parameters and inputs) and outputs alone,
-compared with the textbook scan before anything is timed.
+compared with the textbook scan before anything is timed. Where newton takes part, its iterations
+stand beside the times. At the end: the fastest of each shape, and the crossover line.
 
     python benchmarks/parallel.py [--cells min_gru,lru] [--steps 1000,10000,100000]
         [--hidden 1,8,32,128] [--batch 1,16] [--contenders unroll,associative,...]
@@ -25,11 +26,13 @@ from jaxrnn import (
     chunked_unroll,
     fused_unroll,
     newton_unroll,
+    newton_unroll_with_info,
     unroll,
 )
-from jaxrnn.bench import MODES, Case, Contender, Unavailable, unroll_contender
+from jaxrnn.bench import MODES, Case, Contender, Unavailable, make_problem, unroll_contender
 
 SIZES = (16, 32, 128, 512)
+SEQUENTIAL = ("unroll", "fused", "chunked/all")
 
 
 def naive(cell, params, xs):
@@ -79,16 +82,67 @@ def all_contenders():
     }
 
 
+def iterations(kind, case):
+    """What newton's run on a problem takes, as it goes into the row."""
+    problem = make_problem(kind, case)
+    run = jax.jit(functools.partial(newton_unroll_with_info, problem.cell))
+    _, _, info = run(problem.params, problem.xs)
+    return {
+        "converged": bool(info.converged.all()),
+        "iterations": int(info.iterations.max()),
+        "blocks": int(info.num_blocks),
+    }
+
+
+def times_of(row, mode):
+    """Milliseconds by name, of those that were measured."""
+    return {n: f[mode]["ms"] for n, f in row["contenders"].items() if mode in f}
+
+
 def show_fastest(data):
     """Prints the fastest of each shape, and its time as a part of that of `unroll`."""
     for row in data["cases"]:
         sizes = f"{row['cell']} B={row['batch']} T={row['steps']} H={row['hidden']}"
         for mode in MODES:
-            times = {n: f[mode]["ms"] for n, f in row["contenders"].items() if mode in f}
+            times = times_of(row, mode)
             if "unroll" not in times:
                 continue
             best = min(times, key=times.get)
             print(f"{sizes} {mode}: {best}, {times[best] / times['unroll']:.2f} of unroll")
+
+
+def crossovers(data):
+    """From how many steps on a parallel run is ahead of every sequential one.
+
+    Returns:
+      By cell, batch, units and mode the fewest steps from which on it is so at all lengths
+      measured, None where the longest is not; and the longest.
+    """
+    ahead = {}
+    for row in data["cases"]:
+        for mode in MODES:
+            times = times_of(row, mode)
+            parallel = [ms for name, ms in times.items() if name not in SEQUENTIAL]
+            sequential = [ms for name, ms in times.items() if name in SEQUENTIAL]
+            if parallel and sequential:
+                key = (row["cell"], row["batch"], row["hidden"], mode)
+                ahead.setdefault(key, {})[row["steps"]] = min(parallel) < min(sequential)
+    found = {}
+    for key, by_steps in ahead.items():
+        first = None
+        for steps in sorted(by_steps, reverse=True):
+            if not by_steps[steps]:
+                break
+            first = steps
+        found[key] = first, max(by_steps)
+    return found
+
+
+def show_crossovers(data):
+    """Prints the crossover line."""
+    for (cell, batch, hidden, mode), (first, longest) in crossovers(data).items():
+        said = f"not up to T={longest}" if first is None else f"from T={first} on"
+        print(f"{cell} B={batch} H={hidden} {mode}: in parallel is faster {said}")
 
 
 def main(arguments=None):
@@ -120,14 +174,18 @@ def main(arguments=None):
     ]
     if left_out:
         print(f"left out, more than {options.most} numbers: {'; '.join(left_out)}")
-    problems = [
-        ({}, kind, case) for kind in options.cells for case in cases if case.label not in left_out
-    ]
-    if not problems:
+    small = [case for case in cases if case.label not in left_out]
+    if not small:
         parser.error("got no shape that is small enough; expected one; raise --most")
+    problems = (
+        ({"newton": iterations(kind, case)} if "newton" in names else {}, kind, case)
+        for kind in options.cells
+        for case in small
+    )
     chosen = [every[name] for name in names]
     data = measure("parallel", options, problems, chosen, left_out=left_out)
     show_fastest(data)
+    show_crossovers(data)
 
 
 if __name__ == "__main__":

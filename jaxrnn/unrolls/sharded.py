@@ -11,7 +11,7 @@ from jaxrnn.core.types import UnrollFn
 from jaxrnn.unrolls.associative import associative_unroll, run_linear
 from jaxrnn.unrolls.mesh_axis import check_around, check_mesh_axis
 from jaxrnn.unrolls.mesh_scan import TimeAxis
-from jaxrnn.unrolls.newton import newton_unroll, solve_run
+from jaxrnn.unrolls.newton import newton_unroll, newton_unroll_with_info, solve_run
 from jaxrnn.unrolls.sequence import Sequence, read_sequence
 
 __all__ = ["time_sharded"]
@@ -31,22 +31,31 @@ def _run_associative(cell, params, sequence, state, *, time):
     return run_linear(cell, params, sequence.xs, state, *flags, time=time.walk(), by=_BY)
 
 
-def _run_newton(
+def _run_newton_with_info(
     cell, params, sequence, state, *, time,
     method=None, tolerance=None, max_iters=None, guess=None, on_failure="sequential",
 ):  # fmt: skip
-    last, ys, _ = solve_run(
+    return solve_run(
         cell, params, sequence.xs, state, guess, mask=sequence.mask, resets=sequence.resets,
         method=method, tolerance=tolerance, max_iters=max_iters, on_failure=on_failure,
         block_size=sequence.num_steps, time=time.walk(),
     )  # fmt: skip
-    return last, ys
 
 
-_RUNS = {associative_unroll: _run_associative, newton_unroll: _run_newton}
+def _run_newton(*arguments, **options):
+    return _run_newton_with_info(*arguments, **options)[:2]
+
+
+_RUNS = {
+    associative_unroll: _run_associative,
+    newton_unroll: _run_newton,
+    newton_unroll_with_info: _run_newton_with_info,
+}
+_NEWTON_OPTIONS = ("method", "tolerance", "max_iters", "guess", "on_failure")
 _OPTIONS = {
     associative_unroll: (),
-    newton_unroll: ("method", "tolerance", "max_iters", "guess", "on_failure"),
+    newton_unroll: _NEWTON_OPTIONS,
+    newton_unroll_with_info: _NEWTON_OPTIONS,
 }
 
 
@@ -110,15 +119,17 @@ def time_sharded(unroll_fn: UnrollFn, mesh: Mesh, axis: str) -> UnrollFn:
     ``truncated(time_sharded(...), window)`` windows run one after the other, each on all devices.
 
     Args:
-      unroll_fn: `associative_unroll`, or `newton_unroll`, also as a `functools.partial` with its
-        `method`, `tolerance`, `max_iters`, `guess` or `on_failure`.
+      unroll_fn: `associative_unroll`, `newton_unroll`, or `newton_unroll_with_info`; the latter two
+        also as a `functools.partial` with their `method`, `tolerance`, `max_iters`, `guess` or
+        `on_failure`.
       mesh: the devices. All its axes are of type Auto.
       axis: the mesh axis over which time is split.
 
     Returns:
       An unroll, for use inside `jax.jit` or outside. Its inputs may be split over the mesh, or lie
       anywhere that JAX can move them from. T is a multiple of the axis's size. The outputs are
-      split over time, the last state lies on every device of the axis.
+      split over time, the last state lies on every device of the axis; so does the `NewtonInfo`,
+      which comes third with `newton_unroll_with_info`, its `states` of all T + 1 steps included.
 
     Raises:
       TypeError: `unroll_fn` is not one of these, `mesh` is no mesh, or when run: the cell is not
@@ -149,7 +160,7 @@ def time_sharded(unroll_fn: UnrollFn, mesh: Mesh, axis: str) -> UnrollFn:
         check_cell_type(cell, by=_BY)
         sequence = read_sequence(cell, xs, mask, resets, by=_BY)
         _check_steps(sequence, sequence.batch_shape(cell), time)
-        last, ys = run_along(cell, params, time.place(sequence), state, time=time)
-        return last, time.place(ys)
+        last, ys, *info = run_along(cell, params, time.place(sequence), state, time=time)
+        return last, time.place(ys), *info
 
     return run

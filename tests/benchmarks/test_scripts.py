@@ -20,6 +20,7 @@ SCRIPTS = {
     "unroll_factor": [],
     "compile_time": [*OWN, "--cells", "elman"],
     "streaming": ["--contenders", "jaxrnn", "--cells", "lstm,gru"],
+    "bidirectional": ["--cells", "gru"],
     "monitor": [],
     "parallel": [],
     "pipeline": [],
@@ -63,6 +64,9 @@ def test_a_script_runs(name, monkeypatch, tmp_path, capsys):
     for row in data.get("cases", []):
         for contender, facts in row.get("contenders", {}).items():
             assert facts["status"] == "measured", (contender, facts)
+        if name == "parallel":
+            found = row["newton"]
+            assert found["converged"] and found["blocks"] >= 1 and 1 <= found["iterations"] <= 40
         if name == "streaming":
             assert list(row["latency"]) == ["jaxrnn"] and not row["without"]
     assert {path: path.stat().st_mtime_ns for path in RESULTS.iterdir()} == before
@@ -73,6 +77,24 @@ def test_a_quick_run_alone_writes_nothing(monkeypatch, capsys):
     load("streaming", monkeypatch).main(["--quick", *SCRIPTS["streaming"]])
     assert "jaxrnn" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in RESULTS.iterdir()} == before
+
+
+def test_the_crossover_line(monkeypatch):
+    script = load("parallel", monkeypatch)
+
+    def row(steps, hidden, **infer):
+        contenders = {name: {"infer": {"ms": ms}} for name, ms in infer.items()}
+        sizes = {"cell": "gru", "batch": 1, "steps": steps, "hidden": hidden}
+        return sizes | {"contenders": contenders}
+
+    cases = [
+        row(10, 8, unroll=2, fused=1, newton=3), row(100, 8, unroll=2, fused=4, newton=1),
+        row(1000, 8, unroll=9, fused=9, newton=1),
+        row(10, 16, unroll=3, newton=2), row(100, 16, unroll=2, newton=3),
+        row(10, 32, unroll=3),
+    ]  # fmt: skip
+    found = script.crossovers({"cases": cases})
+    assert found == {("gru", 1, 8, "infer"): (100, 1000), ("gru", 1, 16, "infer"): (None, 100)}
 
 
 def test_streaming_compares_before_it_times(monkeypatch):

@@ -18,6 +18,7 @@ from jaxrnn.unrolls import (
     checkpointed,
     chunked_unroll,
     newton_unroll,
+    newton_unroll_with_info,
     time_sharded,
     truncated,
     unroll,
@@ -140,6 +141,24 @@ def test_newton_by_another_method_from_a_guess(x64):
     run = time_sharded(newton(**options), mesh_of(2), "time")
     arguments = params, xs, state, mask, resets
     assert_trees_close(slopes_of(run, cell)(*arguments), slopes_of(unroll, cell)(*arguments))
+
+
+@needs_two
+@pytest.mark.parametrize("max_iters", [None, 1])
+def test_newton_says_what_came_of_it(max_iters, x64):
+    cell, steps = CELLS["elman"], 12
+    params, xs, state, mask, resets = inputs(cell, steps, (2,), flags=True)
+    run = functools.partial(newton_unroll_with_info, max_iters=max_iters)
+    flags = {"mask": mask, "resets": resets}
+    last, ys, info = time_sharded(run, mesh_of(2), "time")(cell, params, xs, state, **flags)
+    expected = run(cell, params, xs, state, block_size=steps, **flags)[2]
+    assert ys.sharding.spec[0] == "time"
+    assert info.converged.tolist() == [max_iters is None] * 2
+    assert info.iterations.tolist() == expected.iterations.tolist()
+    assert int(info.num_blocks) == 1
+    np.testing.assert_allclose(info.residual, expected.residual, rtol=1e-6, atol=1e-14)
+    assert_trees_close(info.states, jaxrnn.trajectory(cell, params, xs, state, **flags))
+    assert_trees_close((last, ys), unroll(cell, params, xs, state, **flags))
 
 
 @needs_two
