@@ -139,8 +139,8 @@ def _nbr_cell_weights(params):
 
 def nbr_cell_mix(z, r):
     """Adds the shares of a and c; the candidate has no recurrent one."""
-    n = r.shape[-1]
-    return jnp.concatenate([z[..., :n] + r, z[..., n:]], axis=-1)
+    first, rest = jnp.split(z, [r.shape[-1]], axis=-1)
+    return jnp.concatenate([first + r, rest], axis=-1)
 
 
 def nbr_cell_pointwise(vectors, h, a):

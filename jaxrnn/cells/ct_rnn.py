@@ -73,8 +73,8 @@ def _ct_rnn_weights(params):
 
 def ct_rnn_mix(z, r):
     """Adds the shares of input and state; a dt behind the input's share stays behind."""
-    n = r.shape[-1]
-    return jnp.concatenate([z[..., :n] + r, z[..., n:]], axis=-1)
+    first, rest = jnp.split(z, [r.shape[-1]], axis=-1)
+    return jnp.concatenate([first + r, rest], axis=-1)
 
 
 def ct_rnn_pointwise(per_tau, h, a, *, dt):

@@ -36,8 +36,8 @@ def recurrent_matrix(params) -> Array:
 
 def add_to_first(z, r):
     """Adds the recurrent share, ``(*batch, R)``, to the first R of ``(*batch, G)``: a `mix`."""
-    n = r.shape[-1]
-    return jnp.concatenate([z[..., :n] + r, z[..., n:]], axis=-1)
+    first, rest = jnp.split(z, [r.shape[-1]], axis=-1)
+    return jnp.concatenate([first + r, rest], axis=-1)
 
 
 def keep_or_take(gate, h, new):

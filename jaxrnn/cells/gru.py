@@ -83,7 +83,9 @@ def _gru_vectors(params):
 def gru_mix(z, r):
     """Adds the gates' shares and keeps the candidate's apart: ``(*batch, 3 H)`` to ``4 H``."""
     n = 2 * z.shape[-1] // 3
-    return jnp.concatenate([z[..., :n] + r[..., :n], z[..., n:], r[..., n:]], axis=-1)
+    z_gates, z_candidate = jnp.split(z, [n], axis=-1)
+    r_gates, r_candidate = jnp.split(r, [n], axis=-1)
+    return jnp.concatenate([z_gates + r_gates, z_candidate, r_candidate], axis=-1)
 
 
 def gru_pointwise(b_hn, h, a):

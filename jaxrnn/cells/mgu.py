@@ -91,7 +91,9 @@ def _recurrent_bias(params):
 def mgu_mix(z, r):
     """Adds the gate's shares and keeps the candidate's apart: ``(*batch, 2 H)`` to ``3 H``."""
     n = z.shape[-1] // 2
-    return jnp.concatenate([z[..., :n] + r[..., :n], z[..., n:], r[..., n:]], axis=-1)
+    z_gates, z_candidate = jnp.split(z, [n], axis=-1)
+    r_gates, r_candidate = jnp.split(r, [n], axis=-1)
+    return jnp.concatenate([z_gates + r_gates, z_candidate, r_candidate], axis=-1)
 
 
 def mgu_pointwise(b_hn, h, a):
