@@ -86,13 +86,9 @@ def _nas_hidden(state):
 def nas_mix(z, r):
     """Adds the shares but for the fourth leaf, which needs them apart: ``8 H`` to ``9 H``."""
     n = z.shape[-1] // 8
-    first, fourth, last = slice(3 * n), slice(3 * n, 4 * n), slice(4 * n, None)
-    parts = (
-        z[..., first] + r[..., first],
-        z[..., fourth],
-        r[..., fourth],
-        z[..., last] + r[..., last],
-    )
+    z_first, z_fourth, z_last = jnp.split(z, [3 * n, 4 * n], axis=-1)
+    r_first, r_fourth, r_last = jnp.split(r, [3 * n, 4 * n], axis=-1)
+    parts = z_first + r_first, z_fourth, r_fourth, z_last + r_last
     return jnp.concatenate(parts, axis=-1)
 
 

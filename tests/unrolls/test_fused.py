@@ -1,6 +1,7 @@
 """`fused_unroll`: orders of derivatives, shapes, precision, memory, what it refuses."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 import jaxrnn
-from cases import first_of, leaky
+from cases import BATCH, CASES, first_of, leaky
+from jaxrnn import Gated
 from jaxrnn.unrolls import fused_unroll, unroll
 
 INPUT, HIDDEN = 2, 3
@@ -73,6 +75,34 @@ def test_any_batch_and_vmap_over_parameters(name, batch, x64):
         return jax.jit(jax.vmap(of, (0, None)))(params, xs)
 
     assert_trees_close(slopes(fused_unroll), slopes(unroll))
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="chosen for CPU")
+def test_no_product_of_a_step_turns_the_matrix(key):
+    """What XLA on CPU would do at every step of the backward pass."""
+    batch, hidden = 2, 5
+    cell = jaxrnn.lstm(INPUT, hidden)
+    slope = jax.jit(jax.grad(functools.partial(energy, fused_unroll, cell)))
+    program = slope.lower(cell.init(key), jnp.ones((12, batch, INPUT))).compile().as_text()
+    sides = re.findall(rf"= f32\[{batch},{hidden}\]\S* dot\(.*rhs_contracting_dims=.(\d)", program)
+    assert sides and set(sides) == {"0"}
+
+
+def test_shares_of_the_gates_are_put_together_without_padding(key):
+    """The transpose of a slice is a padding, which XLA on CPU does not vectorise."""
+    tried = {name: case for name, case in CASES.items() if isinstance(case.cell.parts, Gated)}
+    assert {"gru", "lstm", "ran", "nbr_cell", "ct_rnn"} <= set(tried)
+    for name, (cell, xs, *_) in tried.items():
+        parts = cell.parts
+
+        def shares(params, x, parts=parts, cell=cell):
+            h = parts.hidden(cell.initial_state(params, BATCH))
+            return parts.project(params, x), h @ parts.weights(params)
+
+        z, r = jax.eval_shape(shares, jax.eval_shape(cell.init, key), xs[0])
+        a = jax.eval_shape(parts.mix, z, r)
+        split = jax.make_jaxpr(jax.linear_transpose(parts.mix, z, r))(a)
+        assert "pad" not in {eqn.primitive.name for eqn in split.eqns}, name
 
 
 def test_half_precision_sums_in_single(key):
