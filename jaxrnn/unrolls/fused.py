@@ -63,7 +63,8 @@ def _make_run(plan: Plan, size: int):
         read, vectors = pick(arrays.params, plan.reads), pick(arrays.vectors, v_floats)
         initial = [] if arrays.initial is None else pick(arrays.initial, s_floats)
         dys = pick(d_ys, floating(ys))
-        turned = arrays.weights.T if plan.turned else None
+        # A barrier, or XLA would see that it is turned back in the loop.
+        turned = jax.lax.optimization_barrier(arrays.weights.T) if plan.turned else None
         blocks = map_blocks(
             lambda ours, kept: (*ours[:2], kept, *ours[2:]),
             cut((arrays.xs, flags, ys, dys), size),
