@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cells.entry import CellEntry
+from jaxrnn.cells.gates import add_to_first, recurrent_matrix
 from jaxrnn.cells.input_share import input_share
 from jaxrnn.cells.weights import sized_init
 from jaxrnn.core import initializers
@@ -29,7 +30,6 @@ __all__ = [
     "nbr_cell",
     "nbr_cell_init",
     "nbr_cell_initial_state",
-    "nbr_cell_mix",
     "nbr_cell_pointwise",
     "nbr_cell_project",
     "nbr_cell_step",
@@ -133,16 +133,6 @@ def br_cell_pointwise(vectors, h, z):
     return _bistable(h, a + w_a * h, c + w_c * h, u)
 
 
-def _nbr_cell_weights(params):
-    return params.w_hh
-
-
-def nbr_cell_mix(z, r):
-    """Adds the shares of a and c; the candidate has no recurrent one."""
-    first, rest = jnp.split(z, [r.shape[-1]], axis=-1)
-    return jnp.concatenate([first + r, rest], axis=-1)
-
-
 def nbr_cell_pointwise(vectors, h, a):
     """Applies feedback and gate to the pre-activations `a`, ``(*batch, 3 H)``."""
     del vectors
@@ -150,7 +140,7 @@ def nbr_cell_pointwise(vectors, h, a):
 
 
 BR_CELL = Elementwise(br_cell_project, br_cell_pointwise, _br_cell_vectors)
-NBR_CELL = Gated(nbr_cell_project, _nbr_cell_weights, nbr_cell_pointwise, nbr_cell_mix)
+NBR_CELL = Gated(nbr_cell_project, recurrent_matrix, nbr_cell_pointwise, add_to_first)
 br_cell_step = BR_CELL.step
 nbr_cell_step = NBR_CELL.step
 

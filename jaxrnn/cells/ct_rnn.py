@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn.cells.constants import check_number
 from jaxrnn.cells.entry import CellEntry
+from jaxrnn.cells.gates import add_to_first, recurrent_matrix
 from jaxrnn.cells.input_share import input_share
 from jaxrnn.cells.irregular import features_and_dt
 from jaxrnn.cells.weights import init_weights, sized_init
@@ -23,7 +24,6 @@ __all__ = [
     "ct_rnn",
     "ct_rnn_init",
     "ct_rnn_initial_state",
-    "ct_rnn_mix",
     "ct_rnn_pointwise",
     "ct_rnn_project",
     "ct_rnn_step",
@@ -67,16 +67,6 @@ def ct_rnn_project(params, x):
     return jnp.concatenate([share, jnp.broadcast_to(dt, share.shape)], axis=-1)
 
 
-def _ct_rnn_weights(params):
-    return params.w_hh
-
-
-def ct_rnn_mix(z, r):
-    """Adds the shares of input and state; a dt behind the input's share stays behind."""
-    first, rest = jnp.split(z, [r.shape[-1]], axis=-1)
-    return jnp.concatenate([first + r, rest], axis=-1)
-
-
 def ct_rnn_pointwise(per_tau, h, a, *, dt):
     """Takes one Euler step; `a` is ``(*batch, H)``, or ``2 H`` with the time since the last."""
     a, given = jnp.split(a, [h.shape[-1]], axis=-1)
@@ -95,7 +85,8 @@ def _structure(tau: float, dt: float) -> Gated:
         )
 
     pointwise = functools.partial(ct_rnn_pointwise, dt=dt)
-    return Gated(ct_rnn_project, _ct_rnn_weights, pointwise, ct_rnn_mix, per_tau)
+    # A dt behind the input's share stays behind.
+    return Gated(ct_rnn_project, recurrent_matrix, pointwise, add_to_first, per_tau)
 
 
 CT_RNN = _structure(5.0, 1.0)

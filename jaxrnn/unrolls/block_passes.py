@@ -141,13 +141,23 @@ def _rerun(plan: Plan, arrays: Arrays, known: list[bool], states, a, flags: Flag
     return fill(found, unknown, states)
 
 
-def backward_block(plan: Plan, arrays: Arrays, turned, carry, x, flags: Flags, kept: Kept, ys, dys):
+def backward_block(
+    plan: Plan,
+    arrays: Arrays,
+    transposed: Array | None,
+    carry,
+    x,
+    flags: Flags,
+    kept: Kept,
+    ys: list,
+    dys: list,
+):
     """Takes cotangents through a block, last step first.
 
     Args:
       plan: the cell.
       arrays: the unroll's arrays; `xs` is not read.
-      turned: the transpose of its matrix where the plan wants it so, or None.
+      transposed: the transpose of its matrix where the plan wants it so, or None.
       carry: the cotangents of the state, and the sums so far of those of the parameters that
         `plan.reads`, the matrix, the vectors and the initial state; floating leaves only.
       x: the block's inputs.
@@ -184,7 +194,8 @@ def backward_block(plan: Plan, arrays: Arrays, turned, carry, x, flags: Flags, k
 
     def step(carry, here):
         ds, dv, di = carry
-        weights = arrays.weights if turned is None else turned.T  # which XLA joins to the product
+        # XLA joins the second transposition to the product.
+        weights = arrays.weights if transposed is None else transposed.T
         s, a, dy, (real, reset) = here
         s = _enter(arrays.initial, s, reset)
 

@@ -63,8 +63,8 @@ def _make_run(plan: Plan, size: int):
         read, vectors = pick(arrays.params, plan.reads), pick(arrays.vectors, v_floats)
         initial = [] if arrays.initial is None else pick(arrays.initial, s_floats)
         dys = pick(d_ys, floating(ys))
-        # A barrier, or XLA would see that it is turned back in the loop.
-        turned = jax.lax.optimization_barrier(arrays.weights.T) if plan.turned else None
+        # A barrier, or XLA would see that it is transposed back in the loop.
+        transposed = jax.lax.optimization_barrier(arrays.weights.T) if plan.transposed else None
         blocks = map_blocks(
             lambda ours, kept: (*ours[:2], kept, *ours[2:]),
             cut((arrays.xs, flags, ys, dys), size),
@@ -72,7 +72,7 @@ def _make_run(plan: Plan, size: int):
         )
 
         def body(carry, block):
-            return backward_block(plan, arrays, turned, carry, *block)
+            return backward_block(plan, arrays, transposed, carry, *block)
 
         sums = (_sums(read), *_sums([arrays.weights]), _sums(vectors), _sums(initial))
         carry, dxs = over_blocks(body, (pick(d_last, s_floats), sums), blocks, reverse=True)

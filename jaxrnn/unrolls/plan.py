@@ -48,7 +48,7 @@ class Plan(NamedTuple):
       hoisted: whether the forward pass projects the inputs of a block at once.
       forward: how the forward pass loops over steps, as `jax.lax.scan`.
       backward: how the backward pass does.
-      turned: whether the backward pass turns the recurrent matrix around before its loop.
+      transposed: whether the backward pass transposes the recurrent matrix before its loop.
       y_tree: the structure of an output.
     """
 
@@ -65,7 +65,7 @@ class Plan(NamedTuple):
     hoisted: bool
     forward: Callable
     backward: Callable
-    turned: bool
+    transposed: bool
     y_tree: Any
 
 
@@ -112,11 +112,11 @@ def _choose_loops(x: list, z, unroll_factor: int | None) -> tuple[bool, Callable
     return slow_alone and z.size <= 16 * read, backward, backward
 
 
-def _turns(weights, z) -> bool:
-    """Chooses `Plan.turned`, as measured.
+def _transposes(weights, z) -> bool:
+    """Chooses `Plan.transposed`, as measured.
 
-    XLA on CPU turns a second factor around at every product that needs it so, which costs as much
-    as the product of few rows: 1.05 to 1.3 times the training. One row it reads either way, and a
+    XLA on CPU transposes a second factor at every product that needs it so, which costs as much as
+    the product of few rows: 1.05 to 1.3 times the training. One row it reads either way, and a
     matrix larger than the caches better as it is.
     """
     rows = math.prod(z.shape[:-1])
@@ -225,6 +225,6 @@ def make_plan(
         [flag and j is None for flag, j in zip(needed, output, strict=True)],
         keep_gates,
         *_choose_loops(x, z, unroll_factor),
-        _turns(weights, z),
+        _transposes(weights, z),
         y_tree,
     )
