@@ -219,7 +219,15 @@ def _failed(directory: Path, snapshot: Snapshot) -> Path:
 
 @contextlib.contextmanager
 def telling(directory: Path, snapshot: Snapshot) -> Iterator[None]:
-    """Tells the other processes where, within a ``with`` block, process 0 fails."""
+    """Tells the other processes where, within a ``with`` block, process 0 fails.
+
+    Args:
+      directory: where the checkpoints are kept.
+      snapshot: what process 0 has.
+
+    Yields:
+      Nothing; what is raised in the block goes on from here.
+    """
     try:
         yield
     except BaseException as error:

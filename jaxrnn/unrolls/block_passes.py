@@ -84,7 +84,8 @@ def forward_block(plan: Plan, arrays: Arrays, s: list, x: list, flags: Flags, *,
         new, y = _leave(s, *plan.pointwise(arrays.vectors, s, a), real)
         return new, (y, stored, a if keep and plan.keep_gates else None)
 
-    new, (ys, stored, a) = plan.forward(step, s, (x, flags))
+    loop = plan.storing if keep else plan.forward
+    new, (ys, stored, a) = loop(step, s, (x, flags))
     return new, ys, Kept(pick(s, _not(plan.stored)), stored, a) if keep else None
 
 

@@ -158,8 +158,8 @@ def fused_unroll(
         the state that are no output; or "outputs", the outputs and one state a block: the
         pre-activations of a block are made again by one product, which takes less memory where
         the sequence has many blocks.
-      unroll_factor: steps an iteration of the loops inside a block; 1 on CPU, 8 elsewhere if not
-        given. Large values compile slowly.
+      unroll_factor: steps an iteration of the loops inside a block; if not given 8 on an
+        accelerator, and 1 on CPU (2 where a small step stores). Large values compile slowly.
 
     Returns:
       The state after the last step, and the outputs, ``(T, *batch, ...)``.

@@ -15,6 +15,9 @@ from jaxrnn.unrolls.time_blocks import prefetching_scan
 __all__ = ["Plan", "fill", "floating", "make_plan", "pick"]
 
 
+_FEW = 512  # numbers in a step's pre-activations
+
+
 def floating(leaves) -> list[bool]:
     """Says of each leaf whether it can have a derivative."""
     return [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
@@ -47,6 +50,7 @@ class Plan(NamedTuple):
       keep_gates: whether `a` is stored for every step.
       hoisted: whether the forward pass projects the inputs of a block at once.
       forward: how the forward pass loops over steps, as `jax.lax.scan`.
+      storing: how it does where a backward pass will follow.
       backward: how the backward pass does.
       transposed: whether the backward pass transposes the recurrent matrix before its loop.
       y_tree: the structure of an output.
@@ -64,6 +68,7 @@ class Plan(NamedTuple):
     keep_gates: bool
     hoisted: bool
     forward: Callable
+    storing: Callable
     backward: Callable
     transposed: bool
     y_tree: Any
@@ -91,25 +96,28 @@ def _rows(product: Callable, xs, batch: tuple[int, ...]):
     return jax.vmap(product)(xs)
 
 
-def _choose_loops(x: list, z, unroll_factor: int | None) -> tuple[bool, Callable, Callable]:
-    """Chooses `Plan.hoisted`, `Plan.forward` and `Plan.backward`, as measured (benchmarks/).
+def _choose_loops(
+    x: list, z, unroll_factor: int | None
+) -> tuple[bool, Callable, Callable, Callable]:
+    """Chooses `Plan.hoisted`, `forward`, `storing` and `backward`, as measured (benchmarks/).
 
     On an accelerator a loop's iteration costs more than a step, so that several steps share one.
     On CPU products of 32 rows are as fast one by one as many at once, if each is large enough for
     two threads, and save writing and reading the result; so does an input much smaller than its
     share. Where a step has little to compute, the copies of a prefetch cost more than code that is
-    not vectorised.
+    not vectorised, and two steps an iteration save more where results are stored than where not.
     """
     if jax.default_backend() != "cpu":
         scan = functools.partial(jax.lax.scan, unroll=unroll_factor or 8)
-        return True, scan, scan
-    backward = functools.partial(prefetching_scan, unroll=unroll_factor or 1)
-    if z.size <= 512:
-        return False, functools.partial(jax.lax.scan, unroll=unroll_factor or 1), backward
+        return True, scan, scan, scan
+    if z.size <= _FEW:
+        scan = functools.partial(jax.lax.scan, unroll=unroll_factor or 1)
+        return False, scan, functools.partial(jax.lax.scan, unroll=unroll_factor or 2), scan
+    scan = functools.partial(prefetching_scan, unroll=unroll_factor or 1)
     rows = math.prod(z.shape[:-1])
     read = sum(leaf.size for leaf in x)
     slow_alone = rows < 32 or read * z.size <= 5_000_000 * rows
-    return slow_alone and z.size <= 16 * read, backward, backward
+    return slow_alone and z.size <= 16 * read, scan, scan, scan
 
 
 def _transposes(weights, z) -> bool:

@@ -11,7 +11,7 @@ import pytest
 import jaxrnn
 from cases import BATCH, CASES, first_of, leaky
 from jaxrnn import Gated
-from jaxrnn.unrolls import fused_unroll, unroll
+from jaxrnn.unrolls import fused_unroll, plan, unroll
 
 INPUT, HIDDEN = 2, 3
 CELLS = {"lstm": jaxrnn.lstm(INPUT, HIDDEN), "gru": jaxrnn.gru(INPUT, HIDDEN)}
@@ -75,6 +75,32 @@ def test_any_batch_and_vmap_over_parameters(name, batch, x64):
         return jax.jit(jax.vmap(of, (0, None)))(params, xs)
 
     assert_trees_close(slopes(fused_unroll), slopes(unroll))
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="chosen for CPU")
+@pytest.mark.parametrize("storage", first_of(STORAGES))
+@pytest.mark.parametrize("name", first_of(["lstm", "phased_lstm", "gru"]))
+def test_the_loops_of_small_and_large_steps(name, storage, key, x64, monkeypatch):
+    """They differ in what lies in the carry: with masks, resets, and a step left over."""
+    cell, xs = getattr(jaxrnn, name)(INPUT, HIDDEN), normal(3, 10, 2, INPUT)
+    params = cell.init(key)
+    mask = jaxrnn.length_mask(jnp.array([10, 6]), 10)
+    resets = jnp.zeros((10, 2), bool).at[4, 0].set(True)
+    fused = functools.partial(fused_unroll.__wrapped__, block_size=3, storage=storage)
+    runs = [functools.partial(run, mask=mask, resets=resets) for run in (unroll, fused)]
+
+    def slopes_and_program(run):
+        of = jax.jit(jax.value_and_grad(functools.partial(energy, run, cell), (0, 1)))
+        return of(params, xs), of.lower(params, xs).as_text()
+
+    expected, _ = slopes_and_program(runs[0])
+    programs = set()
+    for few in (-1, 10**9):
+        monkeypatch.setattr(plan, "_FEW", few)
+        got, program = slopes_and_program(runs[1])
+        assert_trees_close(got, expected)
+        programs.add(program)
+    assert len(programs) == 2
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="chosen for CPU")
