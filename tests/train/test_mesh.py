@@ -226,7 +226,8 @@ def test_units_in_parts_send_states_in_every_step():
     inner = [row for row in found if len(row.loops) > 1]
     # A step of time multiplies the whole state: it is gathered, and its cotangent added up.
     kinds = sorted((row.kind, row.result_bytes) for row in inner if row.result_bytes == state)
-    assert kinds == [("all-gather", state), ("all-reduce", state)]
+    # In the forward loop two steps as small as this share an iteration.
+    assert kinds == [("all-gather", state)] * 2 + [("all-reduce", state)]
     # For the gradient of the matrix all states are gathered, once; no gates are.
     rest = [row for row in found if row.kind == "all-gather" and row.result_bytes > state]
     assert [row.result_bytes for row in rest] == [state * 24]
