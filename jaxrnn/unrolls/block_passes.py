@@ -1,4 +1,4 @@
-"""Both passes of a `Gated` cell over a block of steps, on lists of leaves."""
+"""Both passes of a `Gated` cell over time, block by block, on lists of leaves."""
 
 from typing import NamedTuple
 
@@ -7,10 +7,10 @@ import jax.numpy as jnp
 
 from jaxrnn.core.trees import mask_zero, select
 from jaxrnn.core.types import Array
-from jaxrnn.unrolls.plan import Plan, fill, floating, pick
-from jaxrnn.unrolls.time_blocks import Blocks, cut
+from jaxrnn.unrolls.plan import Plan, example, fill, floating, pick
+from jaxrnn.unrolls.step_loops import Span, put, read, scan_blocks
 
-__all__ = ["Arrays", "Flags", "Kept", "backward_block", "forward_block", "recut"]
+__all__ = ["Arrays", "Flags", "Kept", "backward_pass", "forward_pass"]
 
 
 class Flags(NamedTuple):
@@ -32,17 +32,17 @@ class Arrays(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What the backward pass gets of a block.
+    """What the forward pass keeps for the backward pass.
 
     Attributes:
-      start: leaves of the state before the block, of those that are not stored.
       states: leaves of the states before each step, of those that are stored.
-      a: the pre-activations, or None.
+      a: the pre-activations of each step, or None.
+      starts: leaves of the states before each block, of those that only steps can make again.
     """
 
-    start: list
     states: list
     a: Array | None
+    starts: list
 
 
 def _not(flags) -> list[bool]:
@@ -57,25 +57,46 @@ def _leave(s, new, y, real):
     return (new, y) if real is None else (select(real, new, s), mask_zero(real, y))
 
 
-def forward_block(plan: Plan, arrays: Arrays, s: list, x: list, flags: Flags, *, keep: bool):
-    """Runs a block of steps.
+def _flags_at(flags: Flags, span: Span, k) -> Flags:
+    """The flags of a block's step k: one that is done already changes nothing."""
+    real, reset = read(flags, span.start + k)
+    if span.done is None:
+        return Flags(real, reset)
+    ours = k >= span.done
+    return Flags(
+        ours if real is None else real & ours,
+        None if reset is None else reset & ours,
+    )
+
+
+def _empty(leaf, num_steps: int) -> Array:
+    """Zeros ``(T, ...)`` of a leaf's type; the leaf may be a shape."""
+    return jnp.broadcast_to(jnp.zeros_like(leaf), (num_steps, *leaf.shape))
+
+
+def _num_steps(xs: list) -> int:
+    return jax.tree.leaves(xs)[0].shape[0]
+
+
+def forward_pass(plan: Plan, arrays: Arrays, flags: Flags, size: int, *, keep: bool):
+    """Runs a cell over time.
 
     Args:
       plan: the cell.
-      arrays: the unroll's arrays; `xs` is not read.
-      s: the state before the block.
-      x: the block's inputs, ``(size, *batch, ...)`` each.
-      flags: the block's.
+      arrays: what it runs on.
+      flags: of all steps.
+      size: steps a block.
       keep: whether a backward pass will follow.
 
     Returns:
-      The state after the block, the outputs, and `Kept` (None unless `keep`).
+      The last state, the outputs, and `Kept` (None unless `keep`).
     """
-    if plan.hoisted:
-        x = jax.vmap(plan.project, (None, 0))(arrays.params, x)
+    num_steps = _num_steps(arrays.xs)
+    loop = plan.storing if keep else plan.forward
+    if not plan.hoisted and (plan.keep_gates or not keep):
+        size = num_steps  # blocks are for what is projected, or made again, at once
 
-    def step(s, here):
-        z, (real, reset) = here
+    def advance(s, z, real, reset):
         if not plan.hoisted:
             z = plan.project(arrays.params, z)
         stored = pick(s, plan.stored) if keep else []
@@ -84,120 +105,100 @@ def forward_block(plan: Plan, arrays: Arrays, s: list, x: list, flags: Flags, *,
         new, y = _leave(s, *plan.pointwise(arrays.vectors, s, a), real)
         return new, (y, stored, a if keep and plan.keep_gates else None)
 
-    loop = plan.storing if keep else plan.forward
-    new, (ys, stored, a) = loop(step, s, (x, flags))
-    return new, ys, Kept(pick(s, _not(plan.stored)), stored, a) if keep else None
+    def run_block(carry, span, _):
+        zs, first = arrays.xs, span.start
+        if plan.hoisted:
+            zs, first = jax.vmap(plan.project, (None, 0))(arrays.params, span.cut(arrays.xs)), 0
+
+        def at(k):
+            return read(zs, first + k), _flags_at(flags, span, k)
+
+        def step(carry, k, here):
+            s, outs = carry
+            s, out = advance(s, here[0], *here[1])
+            # What a step that is done already puts out, the first that is not writes over.
+            place = k if span.done is None else jnp.maximum(k, span.done)
+            return s, put(outs, out, span.start + place)
+
+        starts = pick(carry[0], plan.lost) if keep else []
+        return loop(step, carry, at, span.size), starts
+
+    def first_step(arrays, flags):
+        z = read(arrays.xs, 0)
+        z = plan.project(arrays.params, z) if plan.hoisted else z
+        return advance(arrays.state, z, *read(flags, 0))[1]
+
+    outs = jax.tree.map(lambda leaf: _empty(leaf, num_steps), example(first_step, arrays, flags))
+    (last, (ys, states, a)), starts = scan_blocks(size, num_steps, run_block, (arrays.state, outs))
+    return last, ys, Kept(states, a, starts) if keep else None
 
 
-def recut(plan: Plan, kept: Blocks, ys: list, size: int) -> Blocks:
-    """Cuts what one block of all steps kept into blocks of `size` steps.
-
-    The states between them are read off what is known of every step.
-    """
-    start, states, a = jax.tree.map(lambda leaf: leaf[0], kept.whole)
-    steps = a.shape[0]
-    outputs = [ys[j] for j in pick(plan.output, _not(plan.stored))]
-    starts = [
-        jnp.concatenate([first[None], y[size - 1 : steps - 1 : size]])
-        for first, y in zip(start, outputs, strict=True)
-    ]
-    count = steps // size
-    left = [leaf[count] for leaf in starts] if steps % size else None
-    blocks = cut((states, a), size)
-    return Blocks(
-        Kept([leaf[:count] for leaf in starts], *blocks.whole),
-        None if left is None else Kept(left, *blocks.left),
-    )
-
-
-def _states_before(plan: Plan, kept: Kept, size: int, ys: list) -> list:
-    """The states before each step; of the leaves that are not known, the first at every place."""
-    stored, starts = iter(kept.states), iter(kept.start)
+def _states_before(plan: Plan, arrays: Arrays, kept: Kept, ys: list, span: Span, starts: list):
+    """The states before each step; of the leaves that are lost, the first at every place."""
+    stored, starts = iter(kept.states), iter(starts)
     states = []
-    for is_stored, j in zip(plan.stored, plan.output, strict=True):
-        start = None if is_stored else next(starts)
+    for first, is_stored, j in zip(arrays.state, plan.stored, plan.output, strict=True):
         if is_stored:
-            states.append(next(stored))
+            states.append(span.cut(next(stored)))
         elif j is not None:
-            states.append(jnp.concatenate([start[None], ys[j][:-1]]))
+            if span.size < ys[j].shape[0]:
+                before = read(ys[j], jnp.maximum(span.start - 1, 0))
+                first = jnp.where(span.start > 0, before, first)
+            states.append(jnp.concatenate([first[None], span.cut(ys[j])[:-1]]))
         else:
-            states.append(jnp.broadcast_to(start, (size, *start.shape)))
+            start = next(starts)
+            states.append(jnp.broadcast_to(start, (span.size, *start.shape)))
     return states
 
 
-def _rerun(plan: Plan, arrays: Arrays, known: list[bool], states, a, flags: Flags):
-    """Takes a block's steps again, without products, for the leaves that are not known."""
-    unknown = _not(known)
+def _rerun(plan: Plan, arrays: Arrays, states: list, a, flags: Flags, span: Span) -> list:
+    """Takes a block's steps again, without products, for the leaves that are lost."""
+    known = _not(plan.lost)
 
-    def step(s, here):
-        values, a, (real, reset) = here
+    def at(k):
+        return read((pick(states, known), a), k), _flags_at(flags, span, k)
+
+    def step(carry, k, here):
+        s, found = carry
+        (values, a), (real, reset) = here
         s = fill(values, known, s)
-        found = pick(s, unknown)
+        found = put(found, pick(s, plan.lost), k)
         s = _enter(arrays.initial, s, reset)
         new, _ = plan.pointwise(arrays.vectors, s, a)
-        return (new if real is None else select(real, new, s)), found
+        return new if real is None else select(real, new, s), found
 
-    first = [leaf[0] for leaf in states]
-    _, found = plan.forward(step, first, (pick(states, known), a, flags))
-    return fill(found, unknown, states)
+    carry = [leaf[0] for leaf in states], pick(states, plan.lost)
+    return fill(plan.forward(step, carry, at, span.size)[1], plan.lost, states)
 
 
-def backward_block(
-    plan: Plan,
-    arrays: Arrays,
-    transposed: Array | None,
-    carry,
-    x,
-    flags: Flags,
-    kept: Kept,
-    ys: list,
-    dys: list,
+def backward_pass(
+    plan: Plan, arrays: Arrays, flags: Flags, size: int, kept: Kept, ys: list, carry, dys: list
 ):
-    """Takes cotangents through a block, last step first.
+    """Takes cotangents through a run, last step first.
 
     Args:
       plan: the cell.
-      arrays: the unroll's arrays; `xs` is not read.
-      transposed: the transpose of its matrix where the plan wants it so, or None.
-      carry: the cotangents of the state, and the sums so far of those of the parameters that
-        `plan.reads`, the matrix, the vectors and the initial state; floating leaves only.
-      x: the block's inputs.
-      flags: the block's.
+      arrays: what it ran on.
+      flags: of all steps.
+      size: steps a block.
       kept: what the forward pass kept.
-      ys: the block's outputs.
-      dys: the cotangents of their floating leaves.
+      ys: the outputs.
+      carry: the cotangents of the last state, and what those of the parameters that `plan.reads`,
+        the matrix, the vectors and the initial state are added to; floating leaves only.
+      dys: the cotangents of the outputs' floating leaves.
 
     Returns:
-      The new carry, and the cotangents of the floating leaves of x.
+      The new carry, its state the first one, and the cotangents of the floating leaves of xs.
     """
-    ds, (dp, dw, dv, di) = carry
-    states = _states_before(plan, kept, jax.tree.leaves(x)[0].shape[0], ys)
-    known = [
-        is_stored or j is not None for is_stored, j in zip(plan.stored, plan.output, strict=True)
-    ]
-    entered = states
-    if flags.reset is not None:
-        first = [jnp.broadcast_to(i, s.shape) for i, s in zip(arrays.initial, states, strict=True)]
-        entered = select(flags.reset, first, states)
-    x_floats = floating(x)
+    num_steps = _num_steps(arrays.xs)
+    x_floats, s_floats, v_floats = map(floating, (arrays.xs, arrays.state, arrays.vectors))
+    # A barrier, or XLA would see that it is transposed back in the loop.
+    transposed = jax.lax.optimization_barrier(arrays.weights.T) if plan.transposed else None
 
-    def all_gates(params, weights, x_some):
-        params = fill(params, plan.reads, arrays.params)
-        return plan.all_gates(entered, weights, params, fill(x_some, x_floats, x))
-
-    some = pick(arrays.params, plan.reads), arrays.weights, pick(x, x_floats)
-    a, pull_products = jax.vjp(all_gates, *some)
-    if plan.keep_gates:
-        a = kept.a
-    if not all(known):
-        states = _rerun(plan, arrays, known, states, a, flags)
-    s_floats, v_floats = floating(arrays.state), floating(arrays.vectors)
-
-    def step(carry, here):
+    def step_back(carry, s, a, dy, real, reset):
         ds, dv, di = carry
         # XLA joins the second transposition to the product.
         weights = arrays.weights if transposed is None else transposed.T
-        s, a, dy, (real, reset) = here
         s = _enter(arrays.initial, s, reset)
 
         def end(v, s_some, a):
@@ -221,8 +222,49 @@ def backward_block(
             ds = select(reset, none, ds)
         return (ds, dv, di), da
 
-    inputs = (states, a, dys, flags)
-    (ds, dv, di), da = plan.backward(step, (ds, dv, di), inputs, reverse=True)
-    dp_block, dw_block, dx = pull_products(da)
-    dp, dw = jax.tree.map(jnp.add, (dp, dw), (dp_block, dw_block))
-    return (ds, (dp, dw, dv, di)), dx
+    def run_block(carry, span, starts):
+        (ds, (dp, dw, dv, di)), das, dxs = carry
+        states = _states_before(plan, arrays, kept, ys, span, starts)
+        xs = span.cut(arrays.xs)
+
+        def all_gates(params, weights, x_some):
+            entered = states
+            if flags.reset is not None:
+                pairs = zip(arrays.initial, states, strict=True)
+                first = [jnp.broadcast_to(i, s.shape) for i, s in pairs]
+                entered = select(span.cut(flags.reset), first, states)
+            params = fill(params, plan.reads, arrays.params)
+            return plan.all_gates(entered, weights, params, fill(x_some, x_floats, xs))
+
+        some = pick(arrays.params, plan.reads), arrays.weights, pick(xs, x_floats)
+        a, pull_products = jax.vjp(all_gates, *some)
+        if any(plan.lost):
+            states = _rerun(plan, arrays, states, a, flags, span)
+        rest = _not(plan.stored)
+
+        def at(k):
+            s, dy = read((kept.states, dys), span.start + k)
+            s = fill(s, plan.stored, fill(read(pick(states, rest), k), rest, states))
+            here = read(a, k) if kept.a is None else read(kept.a, span.start + k)
+            return s, here, dy, *_flags_at(flags, span, k)
+
+        def step(carry, k, here):
+            carry, das = carry
+            carry, da = step_back(carry, *here)
+            return carry, put(das, da, k)
+
+        (ds, dv, di), das = plan.backward(step, ((ds, dv, di), das), at, span.size, reverse=True)
+        dp_block, dw_block, dx = pull_products(das)
+        dp, dw = jax.tree.map(jnp.add, (dp, dw), (dp_block, dw_block))
+        return ((ds, (dp, dw, dv, di)), das, span.paste(dxs, dx)), None
+
+    def first_gates(arrays):
+        z = plan.project(arrays.params, read(arrays.xs, 0))
+        return plan.gates(arrays.state, arrays.weights, z)
+
+    das = _empty(example(first_gates, arrays), size)
+    dxs = jax.tree.map(jnp.zeros_like, pick(arrays.xs, x_floats))
+    (carry, _, dxs), _ = scan_blocks(
+        size, num_steps, run_block, (carry, das, dxs), kept.starts, reverse=True
+    )
+    return carry, dxs

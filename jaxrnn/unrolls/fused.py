@@ -11,10 +11,9 @@ from jaxrnn.core.checks import check_size, unknown_name
 from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.structure import Gated
 from jaxrnn.core.types import Array, Input, Output, Params, State
-from jaxrnn.unrolls.block_passes import Arrays, Flags, backward_block, forward_block, recut
+from jaxrnn.unrolls.block_passes import Arrays, Flags, backward_pass, forward_pass
 from jaxrnn.unrolls.plan import Plan, fill, floating, make_plan, pick
 from jaxrnn.unrolls.sequence import read_sequence, read_state
-from jaxrnn.unrolls.time_blocks import cut, map_blocks, over_blocks, uncut
 
 __all__ = ["fused_unroll"]
 
@@ -34,26 +33,12 @@ def _cast(values, leaves) -> list:
 def _make_run(plan: Plan, size: int):
     """Returns ``run(arrays, flags) -> (state, ys)`` on leaves, with its derivative by blocks."""
 
-    def forward(arrays, flags, keep):
-        def body(s, block):
-            new, *out = forward_block(plan, arrays, s, *block, keep=keep)
-            return new, out
-
-        # Blocks are for what is projected, or made again, at once.
-        at_once = not plan.hoisted and (plan.keep_gates or not keep)
-        steps = jax.tree.leaves(arrays.xs)[0].shape[0]
-        blocks = cut((arrays.xs, flags), steps if at_once else size)
-        last, blocks = over_blocks(body, arrays.state, blocks)
-        ys = uncut(map_blocks(lambda out: out[0], blocks))
-        kept = map_blocks(lambda out: out[1], blocks)
-        return last, ys, recut(plan, kept, ys, size) if keep and at_once else kept
-
     @jax.custom_vjp
     def run(arrays, flags):
-        return forward(arrays, flags, keep=False)[:2]
+        return forward_pass(plan, arrays, flags, size, keep=False)[:2]
 
     def run_forward(arrays, flags):
-        last, ys, kept = forward(arrays, flags, keep=True)
+        last, ys, kept = forward_pass(plan, arrays, flags, size, keep=True)
         return (last, ys), (arrays, flags, kept, ys)
 
     def run_backward(residuals, cotangents):
@@ -62,20 +47,11 @@ def _make_run(plan: Plan, size: int):
         s_floats, v_floats = floating(arrays.state), floating(arrays.vectors)
         read, vectors = pick(arrays.params, plan.reads), pick(arrays.vectors, v_floats)
         initial = [] if arrays.initial is None else pick(arrays.initial, s_floats)
-        dys = pick(d_ys, floating(ys))
-        # A barrier, or XLA would see that it is transposed back in the loop.
-        transposed = jax.lax.optimization_barrier(arrays.weights.T) if plan.transposed else None
-        blocks = map_blocks(
-            lambda ours, kept: (*ours[:2], kept, *ours[2:]),
-            cut((arrays.xs, flags, ys, dys), size),
-            kept,
-        )
-
-        def body(carry, block):
-            return backward_block(plan, arrays, transposed, carry, *block)
-
         sums = (_sums(read), *_sums([arrays.weights]), _sums(vectors), _sums(initial))
-        carry, dxs = over_blocks(body, (pick(d_last, s_floats), sums), blocks, reverse=True)
+        carry, dxs = backward_pass(
+            plan, arrays, flags, size, kept, ys,
+            (pick(d_last, s_floats), sums), pick(d_ys, floating(ys)),
+        )  # fmt: skip
         ds, (dp, dw, dv, di) = carry
 
         def whole(values, flags, leaves):
@@ -88,7 +64,7 @@ def _make_run(plan: Plan, size: int):
             whole(dp, plan.reads, arrays.params),
             dw.astype(arrays.weights.dtype),
             whole(dv, v_floats, arrays.vectors),
-            whole(uncut(dxs), floating(arrays.xs), arrays.xs),
+            whole(dxs, floating(arrays.xs), arrays.xs),
             whole(ds, s_floats, arrays.state),
             whole(di, s_floats, arrays.initial) if initial else None,
         ), None
@@ -102,20 +78,28 @@ def _given(params, z):
     return z
 
 
-def _best_size(num_steps: int, rows: int) -> int:
-    """Chooses steps a block, so that no steps are left over where that can be.
+def _best_size(num_steps: int, rows: int, columns: int) -> int:
+    """Chooses steps a block, so that no step is taken twice where that can be.
 
-    Measured: on two CPU cores blocks of about 512 rows; fewer make slow products and more sums of
-    gradients, more bytes leave the caches. On a GPU of its own the loop over blocks costs most.
+    Measured: on two CPU cores blocks of 640 to 1,280 rows; fewer make slow products and more sums
+    of gradients, more, or more than 2 MB, leave the caches. On a GPU the loop over blocks costs
+    most.
     """
     if jax.default_backend() == "cpu":
-        aim = min(max(512 // max(rows, 1), 5), 50)
+        aim = max(640, min(1280, 2**19 // columns)) // max(rows, 1)
+        aim = min(max(aim, 5), 128)
     else:
         aim = min(max(16384 // max(rows, 1), 32), 256)
     if num_steps <= aim:
         return num_steps
     near = [n for n in range(aim * 2 // 3, aim * 3 // 2 + 1) if num_steps % n == 0]
     return min(near, key=lambda n: abs(n - aim), default=aim)
+
+
+def _even_size(num_steps: int, most: int) -> int:
+    """Steps a block, if as few blocks as can be of `most` steps are of one size."""
+    count = -(-num_steps // most)
+    return -(-num_steps // count)
 
 
 @compiled_per_cell("block_size", "storage", "unroll_factor")
@@ -152,8 +136,8 @@ def fused_unroll(
       state: the state to start from; ``cell.initial_state`` if not given.
       mask: bool ``(T, *batch)``, as for `unroll`.
       resets: bool ``(T, *batch)``, as for `unroll`.
-      block_size: steps a block, at least 1; any number goes with any T. Chosen by the size
-        of the batch if not given.
+      block_size: steps a block at most, at least 1; any number goes with any T. Chosen by the
+        size of the batch if not given.
       storage: what is kept for the backward pass: "gates", the pre-activations and those parts of
         the state that are no output; or "outputs", the outputs and one state a block: the
         pre-activations of a block are made again by one product, which takes less memory where
@@ -196,13 +180,12 @@ def fused_unroll(
     state = read(state)
     initial = None if resets is None else jax.tree.leaves(read(None))
     num_steps = sequence.num_steps
-    size = (
-        _best_size(num_steps, math.prod(sequence.batch_shape(cell)))
-        if block_size is None
-        else min(block_size, num_steps)
-    )
     with jax.named_scope("prepare"):
         weights, vectors = parts.prepare(params)
+    if block_size is None:
+        rows = math.prod(sequence.batch_shape(cell))
+        block_size = _best_size(num_steps, rows, weights.shape[-1])
+    size = _even_size(num_steps, block_size)
     xs = sequence.xs
     if not all(floating(jax.tree.leaves(xs))):
         # The gradient of a table is not added up block by block.

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax.sharding import AxisType
 
 from jaxrnn.core.structure import Gated
-from jaxrnn.unrolls.time_blocks import prefetching_scan
+from jaxrnn.unrolls.step_loops import Loop
 
-__all__ = ["Plan", "fill", "floating", "make_plan", "pick"]
+__all__ = ["Plan", "example", "fill", "floating", "make_plan", "pick"]
 
 
 _FEW = 512  # numbers in a step's pre-activations
@@ -49,7 +49,7 @@ class Plan(NamedTuple):
       stored: for each leaf of the state, whether it is stored for every step.
       keep_gates: whether `a` is stored for every step.
       hoisted: whether the forward pass projects the inputs of a block at once.
-      forward: how the forward pass loops over steps, as `jax.lax.scan`.
+      forward: how the forward pass loops over steps.
       storing: how it does where a backward pass will follow.
       backward: how the backward pass does.
       transposed: whether the backward pass transposes the recurrent matrix before its loop.
@@ -67,11 +67,17 @@ class Plan(NamedTuple):
     stored: list[bool]
     keep_gates: bool
     hoisted: bool
-    forward: Callable
-    storing: Callable
-    backward: Callable
+    forward: Loop
+    storing: Loop
+    backward: Loop
     transposed: bool
     y_tree: Any
+
+    @property
+    def lost(self) -> list[bool]:
+        """For each leaf of the state, whether nothing else holds it: neither stored nor output."""
+        pairs = zip(self.stored, self.output, strict=True)
+        return [not stored and j is None for stored, j in pairs]
 
 
 def _rows(product: Callable, xs, batch: tuple[int, ...]):
@@ -96,9 +102,7 @@ def _rows(product: Callable, xs, batch: tuple[int, ...]):
     return jax.vmap(product)(xs)
 
 
-def _choose_loops(
-    x: list, z, unroll_factor: int | None
-) -> tuple[bool, Callable, Callable, Callable]:
+def _choose_loops(x: list, z, unroll_factor: int | None) -> tuple[bool, Loop, Loop, Loop]:
     """Chooses `Plan.hoisted`, `forward`, `storing` and `backward`, as measured (benchmarks/).
 
     On an accelerator a loop's iteration costs more than a step, so that several steps share one.
@@ -108,16 +112,16 @@ def _choose_loops(
     not vectorised, and two steps an iteration save more where results are stored than where not.
     """
     if jax.default_backend() != "cpu":
-        scan = functools.partial(jax.lax.scan, unroll=unroll_factor or 8)
-        return True, scan, scan, scan
+        loop = Loop(False, unroll_factor or 8)
+        return True, loop, loop, loop
     if z.size <= _FEW:
-        scan = functools.partial(jax.lax.scan, unroll=unroll_factor or 1)
-        return False, scan, functools.partial(jax.lax.scan, unroll=unroll_factor or 2), scan
-    scan = functools.partial(prefetching_scan, unroll=unroll_factor or 1)
+        loop = Loop(False, unroll_factor or 1)
+        return False, loop, Loop(False, unroll_factor or 2), loop
+    loop = Loop(True, unroll_factor or 1)
     rows = math.prod(z.shape[:-1])
     read = sum(leaf.size for leaf in x)
     slow_alone = rows < 32 or read * z.size <= 5_000_000 * rows
-    return slow_alone and z.size <= 16 * read, scan, scan, scan
+    return slow_alone and z.size <= 16 * read, loop, loop, loop
 
 
 def _transposes(weights, z) -> bool:
@@ -131,7 +135,7 @@ def _transposes(weights, z) -> bool:
     return jax.default_backend() == "cpu" and 1 < rows < 64 and weights.size <= 2**18
 
 
-def _example(function, *arguments):
+def example(function, *arguments):
     """Returns a result's shapes; inside `jax.shard_map` the result, which nothing will use.
 
     There a shape does not say over which axes of the mesh it varies, if other axes are Auto.
@@ -200,10 +204,10 @@ def make_plan(
         return jax.tree.leaves(new), jax.tree.leaves(y)
 
     params, vectors, x, state = map(jax.tree.leaves, (params, vectors, x, state))
-    z = _example(project, params, x)
+    z = example(project, params, x)
     batch = z.shape[:-1]
-    a = _example(gates, state, weights, z)
-    r = _example(lambda s, weights: hidden(s) @ weights, state, weights)
+    a = example(gates, state, weights, z)
+    r = example(lambda s, weights: hidden(s) @ weights, state, weights)
     split = jax.linear_transpose(parts.mix, z, r)
     try:
         jax.eval_shape(split, a)

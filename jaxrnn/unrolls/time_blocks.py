@@ -1,4 +1,4 @@
-"""A loop over blocks of steps, and a loop over the steps of a block, as XLA runs them fastest."""
+"""Time cut into blocks of steps, and a loop over them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-__all__ = ["Blocks", "cut", "map_blocks", "over_blocks", "prefetching_scan", "uncut"]
+__all__ = ["Blocks", "cut", "map_blocks", "over_blocks", "uncut"]
 
 
 class Blocks(NamedTuple):
@@ -82,43 +82,3 @@ def over_blocks(body: Callable, carry, blocks: Blocks, *, reverse: bool = False)
     if blocks.left is not None and not reverse:
         carry, last = body(carry, blocks.left)
     return carry, Blocks(outputs, last)
-
-
-def prefetching_scan(body: Callable, carry, inputs, *, reverse: bool = False, unroll: int = 1):
-    """Is `jax.lax.scan`, but hands the body a slice that lies in the carry.
-
-    XLA on CPU fuses a slice at a running index into the pointwise code behind it, which then is
-    not vectorised; a slice that came with the carry is a plain array.
-
-    Args:
-      body: ``(carry, input) -> (carry, output)``.
-      carry: what it starts from.
-      inputs: tree of arrays with steps on axis 0.
-      reverse: begin with the last step.
-      unroll: steps an iteration.
-
-    Returns:
-      The last carry, and the outputs stacked.
-    """
-    length = jax.tree.leaves(inputs)[0].shape[0]
-
-    def at(step):
-        return jax.tree.map(
-            lambda leaf: jax.lax.dynamic_index_in_dim(leaf, step, 0, keepdims=False), inputs
-        )
-
-    if length == 1:
-        carry, outputs = body(carry, at(0))
-        return carry, jax.tree.map(lambda leaf: leaf[None], outputs)
-
-    def advance(carry, step):
-        carry, here = carry
-        following = at(jnp.maximum(step - 1, 0) if reverse else jnp.minimum(step + 1, length - 1))
-        carry, output = body(carry, here)
-        return (carry, following), output
-
-    first = at(length - 1 if reverse else 0)
-    (carry, _), outputs = jax.lax.scan(
-        advance, (carry, first), jnp.arange(length), reverse=reverse, unroll=unroll
-    )
-    return carry, outputs

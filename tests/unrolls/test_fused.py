@@ -114,6 +114,18 @@ def test_no_product_of_a_step_turns_the_matrix(key):
     assert sides and set(sides) == {"0"}
 
 
+@pytest.mark.parametrize("storage", first_of(STORAGES))
+def test_one_program_serves_all_blocks(storage, key):
+    """Also where they do not divide the sequence: nothing is compiled for steps left over."""
+    cell = CELLS["gru"]
+    run = functools.partial(fused_unroll, block_size=5, storage=storage)
+    slope = jax.jit(jax.grad(functools.partial(energy, run, cell)))
+    programs = [slope.lower(cell.init(key), jnp.ones((n, 2, INPUT))).as_text() for n in (20, 17)]
+    for part in ("dot_general", "stablehlo.while", "stablehlo.tanh"):
+        counts = [program.count(part) for program in programs]
+        assert counts[0] == counts[1] > 0, part
+
+
 def test_shares_of_the_gates_are_put_together_without_padding(key):
     """The transpose of a slice is a padding, which XLA on CPU does not vectorise."""
     tried = {name: case for name, case in CASES.items() if isinstance(case.cell.parts, Gated)}

@@ -1,0 +1,121 @@
+"""A loop over the steps of a block, and one over blocks of steps that may overlap."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.core.types import Array
+
+__all__ = ["Loop", "Span", "put", "read", "scan_blocks"]
+
+
+# No index here is negative; looking for one takes XLA as long as a small step does.
+_COUNTED = {"axis": 0, "allow_negative_indices": False}
+
+
+def read(tree, step):
+    """Returns what arrays ``(T, ...)`` hold for one step."""
+    return jax.tree.map(
+        lambda leaf: jax.lax.dynamic_index_in_dim(leaf, step, keepdims=False, **_COUNTED), tree
+    )
+
+
+def put(tree, values, step):
+    """Writes what arrays ``(T, ...)`` hold for one step."""
+    return jax.tree.map(
+        lambda leaf, value: jax.lax.dynamic_update_index_in_dim(leaf, value, step, **_COUNTED),
+        tree,
+        values,
+    )
+
+
+class Loop(NamedTuple):
+    """How XLA loops over steps.
+
+    Attributes:
+      prefetch: whether a step's inputs come with the carry. XLA on CPU fuses a slice at a running
+        index into the pointwise code behind it, which then is not vectorised; a slice that lies in
+        the carry is a plain array.
+      unroll: steps an iteration.
+    """
+
+    prefetch: bool
+    unroll: int
+
+    def __call__(self, body: Callable, carry, at: Callable, count: int, *, reverse: bool = False):
+        """Runs ``carry = body(carry, k, at(k))`` for k = 0 to count - 1, or the other way."""
+
+        def step(i):
+            return count - 1 - i if reverse else i
+
+        if count == 1:
+            return body(carry, 0, at(0))
+        if not self.prefetch:
+            return jax.lax.fori_loop(
+                0, count, lambda i, carry: body(carry, step(i), at(step(i))), carry,
+                unroll=self.unroll,
+            )  # fmt: skip
+
+        def advance(i, carry):
+            carry, here = carry
+            following = at(step(jnp.minimum(i + 1, count - 1)))
+            return body(carry, step(i), here), following
+
+        return jax.lax.fori_loop(0, count, advance, (carry, at(step(0))), unroll=self.unroll)[0]
+
+
+class Span(NamedTuple):
+    """Steps start to start + size - 1.
+
+    Attributes:
+      start: the first of them.
+      size: how many.
+      done: so many of the first belong to the block before as well; None where it cannot be.
+    """
+
+    start: int | Array
+    size: int
+    done: Array | None
+
+    def cut(self, tree):
+        """Returns the block of arrays ``(T, ...)``."""
+        return jax.tree.map(
+            lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, self.start, self.size, **_COUNTED), tree
+        )
+
+    def paste(self, tree, values):
+        """Writes the block into arrays ``(T, ...)``."""
+        return jax.tree.map(
+            lambda leaf, value: jax.lax.dynamic_update_slice_in_dim(
+                leaf, value, self.start, **_COUNTED
+            ),
+            tree,
+            values,
+        )
+
+
+def scan_blocks(
+    size: int, num_steps: int, body: Callable, carry, inputs=None, *, reverse: bool = False
+):
+    """Scans ``body(carry, span, input) -> (carry, output)`` over all blocks of `size` steps.
+
+    The last block ends with the sequence, and so overlaps the one before where `size` does not
+    divide T: one program serves all, where steps left over would need another.
+    """
+    count = -(-num_steps // size)
+    twice = count * size - num_steps
+    if count == 1:
+        one = jax.tree.map(lambda leaf: leaf[0], inputs)
+        carry, output = body(carry, Span(0, size, None), one)
+        return carry, jax.tree.map(lambda leaf: leaf[None], output)
+
+    def at(carry, here):
+        i, one = here
+        if not twice:
+            return body(carry, Span(i * size, size, None), one)
+        start = jnp.minimum(i * size, num_steps - size)
+        return body(carry, Span(start, size, i * size - start), one)
+
+    return jax.lax.scan(at, carry, (jnp.arange(count), inputs), reverse=reverse)
