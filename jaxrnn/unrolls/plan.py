@@ -102,7 +102,7 @@ def _rows(product: Callable, xs, batch: tuple[int, ...]):
     return jax.vmap(product)(xs)
 
 
-def _choose_loops(x: list, z, unroll_factor: int | None) -> tuple[bool, Loop, Loop, Loop]:
+def _choose_loops(x: list, z, r, unroll_factor: int | None) -> tuple[bool, Loop, Loop, Loop]:
     """Chooses `Plan.hoisted`, `forward`, `storing` and `backward`, as measured (benchmarks/).
 
     On an accelerator a loop's iteration costs more than a step, so that several steps share one.
@@ -110,16 +110,20 @@ def _choose_loops(x: list, z, unroll_factor: int | None) -> tuple[bool, Loop, Lo
     two threads, and save writing and reading the result; so does an input much smaller than its
     share. Where a step has little to compute, the copies of a prefetch cost more than code that is
     not vectorised, and two steps an iteration save more where results are stored than where not.
+    Of these, one row whose share is merely added (a GRU's is not) waits least for what is read.
     """
     if jax.default_backend() != "cpu":
         loop = Loop(False, unroll_factor or 8)
         return True, loop, loop, loop
-    if z.size <= _FEW:
-        loop = Loop(False, unroll_factor or 1)
-        return False, loop, Loop(False, unroll_factor or 2), loop
-    loop = Loop(True, unroll_factor or 1)
     rows = math.prod(z.shape[:-1])
     read = sum(leaf.size for leaf in x)
+    if z.size <= _FEW:
+        loop = Loop(False, unroll_factor or 1)
+        if rows == 1 and z.shape == r.shape and read * z.size >= 4096:
+            forward = Loop(z.size >= 256, unroll_factor or 1)
+            return True, forward, forward, loop
+        return False, loop, Loop(False, unroll_factor or 2), loop
+    loop = Loop(True, unroll_factor or 1)
     slow_alone = rows < 32 or read * z.size <= 5_000_000 * rows
     return slow_alone and z.size <= 16 * read, loop, loop, loop
 
@@ -236,7 +240,7 @@ def make_plan(
         output,
         [flag and j is None for flag, j in zip(needed, output, strict=True)],
         keep_gates,
-        *_choose_loops(x, z, unroll_factor),
+        *_choose_loops(x, z, r, unroll_factor),
         _transposes(weights, z),
         y_tree,
     )
