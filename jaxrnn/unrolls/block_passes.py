@@ -57,12 +57,12 @@ def _leave(s, new, y, real):
     return (new, y) if real is None else (select(real, new, s), mask_zero(real, y))
 
 
-def _flags_at(flags: Flags, span: Span, k) -> Flags:
-    """The flags of a block's step k: one that is done already changes nothing."""
-    real, reset = read(flags, span.start + k)
+def _ours(flags: Flags, span: Span, k) -> Flags:
+    """The flags of a block's step k, which changes nothing if it is done already."""
     if span.done is None:
-        return Flags(real, reset)
+        return flags
     ours = k >= span.done
+    real, reset = flags
     return Flags(
         ours if real is None else real & ours,
         None if reset is None else reset & ours,
@@ -111,11 +111,11 @@ def forward_pass(plan: Plan, arrays: Arrays, flags: Flags, size: int, *, keep: b
             zs, first = jax.vmap(plan.project, (None, 0))(arrays.params, span.cut(arrays.xs)), 0
 
         def at(k):
-            return read(zs, first + k), _flags_at(flags, span, k)
+            return read(zs, first + k), read(flags, span.start + k)
 
         def step(carry, k, here):
             s, outs = carry
-            s, out = advance(s, here[0], *here[1])
+            s, out = advance(s, here[0], *_ours(here[1], span, k))
             # What a step that is done already puts out, the first that is not writes over.
             place = k if span.done is None else jnp.maximum(k, span.done)
             return s, put(outs, out, span.start + place)
@@ -156,11 +156,11 @@ def _rerun(plan: Plan, arrays: Arrays, states: list, a, flags: Flags, span: Span
     known = _not(plan.lost)
 
     def at(k):
-        return read((pick(states, known), a), k), _flags_at(flags, span, k)
+        return read((pick(states, known), a), k), read(flags, span.start + k)
 
     def step(carry, k, here):
         s, found = carry
-        (values, a), (real, reset) = here
+        (values, a), (real, reset) = here[0], _ours(here[1], span, k)
         s = fill(values, known, s)
         found = put(found, pick(s, plan.lost), k)
         s = _enter(arrays.initial, s, reset)
@@ -246,11 +246,11 @@ def backward_pass(
             s, dy = read((kept.states, dys), span.start + k)
             s = fill(s, plan.stored, fill(read(pick(states, rest), k), rest, states))
             here = read(a, k) if kept.a is None else read(kept.a, span.start + k)
-            return s, here, dy, *_flags_at(flags, span, k)
+            return s, here, dy, read(flags, span.start + k)
 
         def step(carry, k, here):
             carry, das = carry
-            carry, da = step_back(carry, *here)
+            carry, da = step_back(carry, *here[:-1], *_ours(here[-1], span, k))
             return carry, put(das, da, k)
 
         (ds, dv, di), das = plan.backward(step, ((ds, dv, di), das), at, span.size, reverse=True)

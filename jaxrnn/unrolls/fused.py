@@ -81,12 +81,12 @@ def _given(params, z):
 def _best_size(num_steps: int, rows: int, columns: int) -> int:
     """Chooses steps a block, so that no step is taken twice where that can be.
 
-    Measured: on two CPU cores blocks of 640 to 1,280 rows; fewer make slow products and more sums
+    Measured: on two CPU cores blocks of 640 to 1,024 rows; fewer make slow products and more sums
     of gradients, more, or more than 2 MB, leave the caches. On a GPU the loop over blocks costs
     most.
     """
     if jax.default_backend() == "cpu":
-        aim = max(640, min(1280, 2**19 // columns)) // max(rows, 1)
+        aim = max(640, min(1024, 2**19 // columns)) // max(rows, 1)
         aim = min(max(aim, 5), 128)
     else:
         aim = min(max(16384 // max(rows, 1), 32), 256)
