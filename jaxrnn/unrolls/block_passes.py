@@ -10,7 +10,7 @@ from jaxrnn.core.types import Array
 from jaxrnn.unrolls.plan import Plan, example, fill, floating, pick
 from jaxrnn.unrolls.step_loops import Span, put, read, scan_blocks
 
-__all__ = ["Arrays", "Flags", "Kept", "backward_pass", "forward_pass"]
+__all__ = ["Arrays", "Flags", "Kept", "backward_pass", "forward_pass", "plain_pass"]
 
 
 class Flags(NamedTuple):
@@ -76,6 +76,22 @@ def _empty(leaf, num_steps: int) -> Array:
 
 def _num_steps(xs: list) -> int:
     return jax.tree.leaves(xs)[0].shape[0]
+
+
+def plain_pass(plan: Plan, arrays: Arrays, flags: Flags):
+    """Runs a cell over time by one scan, of which every derivative takes time in proportion to T.
+
+    Returns:
+      The last state and the outputs.
+    """
+
+    def step(s, here):
+        x, (real, reset) = here
+        s = _enter(arrays.initial, s, reset)
+        a = plan.gates(s, arrays.weights, plan.project(arrays.params, x))
+        return _leave(s, *plan.pointwise(arrays.vectors, s, a), real)
+
+    return jax.lax.scan(step, arrays.state, (arrays.xs, flags))
 
 
 def forward_pass(plan: Plan, arrays: Arrays, flags: Flags, size: int, *, keep: bool):

@@ -11,7 +11,7 @@ from jaxrnn.core.checks import check_size, unknown_name
 from jaxrnn.core.compiled import compiled_per_cell
 from jaxrnn.core.structure import Gated
 from jaxrnn.core.types import Array, Input, Output, Params, State
-from jaxrnn.unrolls.block_passes import Arrays, Flags, backward_pass, forward_pass
+from jaxrnn.unrolls.block_passes import Arrays, Flags, backward_pass, forward_pass, plain_pass
 from jaxrnn.unrolls.plan import Plan, fill, floating, make_plan, pick
 from jaxrnn.unrolls.sequence import read_sequence, read_state
 
@@ -21,53 +21,104 @@ _BY = "fused_unroll"
 _STORAGES = ("gates", "outputs")
 
 
-def _sums(leaves) -> list:
+def _sum(leaf) -> Array:
     """Where cotangents are added up: zeros, of single precision at least."""
-    return [jnp.zeros_like(a, dtype=jnp.promote_types(a.dtype, jnp.float32)) for a in leaves]
+    return jnp.zeros_like(leaf, dtype=jnp.promote_types(leaf.dtype, jnp.float32))
 
 
-def _cast(values, leaves) -> list:
-    return [value.astype(leaf.dtype) for value, leaf in zip(values, leaves, strict=True)]
+def _cast(values, leaves):
+    return jax.tree.map(lambda value, leaf: value.astype(leaf.dtype), values, leaves)
+
+
+def _floats(plan: Plan, arrays: Arrays) -> Arrays:
+    """The leaves that get a cotangent."""
+    s_floats = floating(arrays.state)
+    return Arrays(
+        pick(arrays.params, plan.reads),
+        arrays.weights,
+        pick(arrays.vectors, floating(arrays.vectors)),
+        pick(arrays.xs, floating(arrays.xs)),
+        pick(arrays.state, s_floats),
+        [] if arrays.initial is None else pick(arrays.initial, s_floats),
+    )
+
+
+def _fill(plan: Plan, floats: Arrays, arrays: Arrays, rest: Arrays) -> Arrays:
+    """Puts `floats` where `arrays` has leaves that get a cotangent, and `rest` elsewhere."""
+    s_floats = floating(arrays.state)
+    return Arrays(
+        fill(floats.params, plan.reads, rest.params),
+        floats.weights,
+        fill(floats.vectors, floating(arrays.vectors), rest.vectors),
+        fill(floats.xs, floating(arrays.xs), rest.xs),
+        fill(floats.state, s_floats, rest.state),
+        None if rest.initial is None else fill(floats.initial, s_floats, rest.initial),
+    )
+
+
+def _nothing(leaf):
+    """The cotangent of a leaf that nothing depends on."""
+    return jnp.zeros_like(leaf) if jnp.issubdtype(leaf.dtype, jnp.inexact) else None
+
+
+def _derived_as(function, arguments, values):
+    """Returns `values`, which are ``function(arguments)``, with the derivative of the function."""
+
+    @jax.custom_jvp
+    def same(arguments, values):
+        del arguments
+        return values
+
+    @same.defjvp
+    def derivative(primals, tangents):
+        return primals[1], jax.jvp(function, primals[:1], tangents[:1])[1]
+
+    return same(arguments, jax.lax.stop_gradient(values))
 
 
 def _make_run(plan: Plan, size: int):
-    """Returns ``run(arrays, flags) -> (state, ys)`` on leaves, with its derivative by blocks."""
+    """Returns ``run(arrays, flags) -> (state, ys)`` on leaves, with its derivative by blocks.
+
+    Derivatives of that derivative are a plain scan's: those of a loop that writes into whole arrays
+    would copy them at every step.
+    """
+
+    def plain(given):
+        return plain_pass(plan, *given)
+
+    def plain_slopes(given):
+        arrays, flags, cotangents = given
+
+        def values(floats):
+            last, ys = plain((_fill(plan, floats, arrays, arrays), flags))
+            return pick(last, floating(last)), pick(ys, floating(ys))
+
+        return jax.vjp(values, _floats(plan, arrays))[1](cotangents)[0]
 
     @jax.custom_vjp
-    def run(arrays, flags):
-        return forward_pass(plan, arrays, flags, size, keep=False)[:2]
+    def run(*given):
+        return forward_pass(plan, *given, size, keep=False)[:2]
 
-    def run_forward(arrays, flags):
-        last, ys, kept = forward_pass(plan, arrays, flags, size, keep=True)
-        return (last, ys), (arrays, flags, kept, ys)
+    def run_forward(*given):
+        fixed = jax.lax.stop_gradient(given)
+        last, ys, kept = forward_pass(plan, *fixed, size, keep=True)
+        out = _derived_as(plain, given, (last, ys))
+        return out, (given, kept, ys)
 
     def run_backward(residuals, cotangents):
-        arrays, flags, kept, ys = residuals
+        given, kept, ys = residuals
+        arrays = given[0]
         d_last, d_ys = cotangents
-        s_floats, v_floats = floating(arrays.state), floating(arrays.vectors)
-        read, vectors = pick(arrays.params, plan.reads), pick(arrays.vectors, v_floats)
-        initial = [] if arrays.initial is None else pick(arrays.initial, s_floats)
-        sums = (_sums(read), *_sums([arrays.weights]), _sums(vectors), _sums(initial))
-        carry, dxs = backward_pass(
-            plan, arrays, flags, size, kept, ys,
-            (pick(d_last, s_floats), sums), pick(d_ys, floating(ys)),
-        )  # fmt: skip
+        cotangents = pick(d_last, floating(arrays.state)), pick(d_ys, floating(ys))
+        fixed, (d_last, d_ys) = jax.lax.stop_gradient((given, cotangents))
+        floats = _floats(plan, arrays)
+        sums = jax.tree.map(_sum, (floats.params, floats.weights, floats.vectors, floats.initial))
+        carry, dxs = backward_pass(plan, *fixed, size, kept, ys, (d_last, sums), d_ys)
         ds, (dp, dw, dv, di) = carry
-
-        def whole(values, flags, leaves):
-            """Cotangents of all leaves; None for those that have none."""
-            pairs = zip(leaves, floating(leaves), strict=True)
-            rest = [jnp.zeros_like(leaf) if has else None for leaf, has in pairs]
-            return fill(_cast(values, pick(leaves, flags)), flags, rest)
-
-        return Arrays(
-            whole(dp, plan.reads, arrays.params),
-            dw.astype(arrays.weights.dtype),
-            whole(dv, v_floats, arrays.vectors),
-            whole(dxs, floating(arrays.xs), arrays.xs),
-            whole(ds, s_floats, arrays.state),
-            whole(di, s_floats, arrays.initial) if initial else None,
-        ), None
+        found = _cast(Arrays(dp, dw, dv, dxs, ds, di), floats)
+        found = _derived_as(plain_slopes, (*given, cotangents), found)
+        rest = Arrays(*(jax.tree.map(_nothing, leaves) for leaves in arrays))
+        return _fill(plan, found, arrays, rest), None
 
     run.defvjp(run_forward, run_backward)
     return run

@@ -58,6 +58,23 @@ def test_second_derivatives(storage, key, x64):
     assert_trees_close(pushed(xs, v), of(unroll, xs))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="reads a program for CPU")
+@pytest.mark.parametrize("block_size", [4, 37])
+def test_second_derivatives_copy_no_whole_sequence_in_a_loop(block_size, key):
+    """It would be T^2 work: a derivative of writing into a whole array copies the array."""
+    cell, xs = CELLS["gru"], jnp.ones((37, 2, INPUT))
+    run = functools.partial(fused_unroll, block_size=block_size)
+
+    def slope(xs):
+        return jnp.sum(jax.grad(energy, 3)(run, cell, cell.init(key), xs) ** 2)
+
+    program = jax.jit(jax.grad(slope)).lower(xs).compile().as_text()
+    loops, entry = program.split("ENTRY")
+    assert re.search(r"= f32\[37,2,\d+\]\S* dynamic-update-slice\(", loops)
+    assert not re.findall(r"= f32\[37,2,\d+\]\S* copy\(", loops)
+
+
 def test_forward_mode_is_refused(key):
     cell, xs = CELLS["lstm"], jnp.ones((4, INPUT))
     with pytest.raises(TypeError, match="forward-mode"):
