@@ -37,7 +37,8 @@ class Kept(NamedTuple):
     Attributes:
       states: leaves of the states before each step, of those that are stored.
       a: the pre-activations of each step, or None.
-      starts: leaves of the states before each block, of those that only steps can make again.
+      starts: leaves of the states before the first step that each block takes, of those that only
+        steps can make again.
     """
 
     states: list
@@ -127,14 +128,13 @@ def forward_pass(plan: Plan, arrays: Arrays, flags: Flags, size: int, *, keep: b
             zs, first = jax.vmap(plan.project, (None, 0))(arrays.params, span.cut(arrays.xs)), 0
 
         def at(k):
+            k = span.step(k)
             return read(zs, first + k), read(flags, span.start + k)
 
         def step(carry, k, here):
             s, outs = carry
             s, out = advance(s, here[0], *_ours(here[1], span, k))
-            # What a step that is done already puts out, the first that is not writes over.
-            place = k if span.done is None else jnp.maximum(k, span.done)
-            return s, put(outs, out, span.start + place)
+            return s, put(outs, out, span.start + span.step(k))
 
         starts = pick(carry[0], plan.lost) if keep else []
         return loop(step, carry, at, span.size), starts
@@ -172,6 +172,7 @@ def _rerun(plan: Plan, arrays: Arrays, states: list, a, flags: Flags, span: Span
     known = _not(plan.lost)
 
     def at(k):
+        k = span.step(k)
         return read((pick(states, known), a), k), read(flags, span.start + k)
 
     def step(carry, k, here):
@@ -259,6 +260,7 @@ def backward_pass(
         rest = _not(plan.stored)
 
         def at(k):
+            k = span.step(k)
             s, dy = read((kept.states, dys), span.start + k)
             s = fill(s, plan.stored, fill(read(pick(states, rest), k), rest, states))
             here = read(a, k) if kept.a is None else read(kept.a, span.start + k)

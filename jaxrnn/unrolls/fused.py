@@ -79,8 +79,8 @@ def _derived_as(function, arguments, values):
 def _make_run(plan: Plan, size: int):
     """Returns ``run(arrays, flags) -> (state, ys)`` on leaves, with its derivative by blocks.
 
-    Derivatives of that derivative are a plain scan's: those of a loop that writes into whole arrays
-    would copy them at every step.
+    Derivatives of that derivative are a plain scan's: those of a loop that carries whole arrays and
+    writes into them would copy them at every step.
     """
 
     def plain(given):
@@ -130,11 +130,11 @@ def _given(params, z):
 
 
 def _best_size(num_steps: int, rows: int, columns: int) -> int:
-    """Chooses steps a block, so that no step is taken twice where that can be.
+    """Chooses steps a block, so that no step is taken twice where that can be, else few.
 
-    Measured: on two CPU cores blocks of 640 to 1,024 rows; fewer make slow products and more sums
-    of gradients, more, or more than 2 MB, leave the caches. On a GPU the loop over blocks costs
-    most.
+    Measured: on two CPU cores blocks of 640 to 1,024 rows, not far over 2 MB of float32 if they are
+    more than 640; smaller ones make slow products and more sums of gradients, larger ones leave the
+    caches. On a GPU the loop over blocks costs most.
     """
     if jax.default_backend() == "cpu":
         aim = max(640, min(1024, 2**19 // columns)) // max(rows, 1)
@@ -144,13 +144,10 @@ def _best_size(num_steps: int, rows: int, columns: int) -> int:
     if num_steps <= aim:
         return num_steps
     near = [n for n in range(aim * 2 // 3, aim * 3 // 2 + 1) if num_steps % n == 0]
-    return min(near, key=lambda n: abs(n - aim), default=aim)
-
-
-def _even_size(num_steps: int, most: int) -> int:
-    """Steps a block, if as few blocks as can be of `most` steps are of one size."""
-    count = -(-num_steps // most)
-    return -(-num_steps // count)
+    if near:
+        return min(near, key=lambda n: abs(n - aim))
+    blocks = -(-num_steps // aim)
+    return -(-num_steps // blocks)
 
 
 @compiled_per_cell("block_size", "storage", "unroll_factor")
@@ -174,7 +171,8 @@ def fused_unroll(
     gradients of matrices and inputs are one large product each for a block, where the derivative
     of `jax.lax.scan` adds to every matrix at every step.
 
-    It has reverse mode, and derivatives of that. Forward mode (`jax.jvp`, `jax.jacfwd`) of it is
+    It has reverse mode, and derivatives of that, which are those of a plain scan whatever is
+    stored. Forward mode (`jax.jvp`, `jax.jacfwd`) of it is
     refused by JAX: use `unroll`. So is the derivative with respect to an array that the cell's
     functions close over: let it come through the parameters.
 
@@ -187,8 +185,8 @@ def fused_unroll(
       state: the state to start from; ``cell.initial_state`` if not given.
       mask: bool ``(T, *batch)``, as for `unroll`.
       resets: bool ``(T, *batch)``, as for `unroll`.
-      block_size: steps a block at most, at least 1; any number goes with any T. Chosen by the
-        size of the batch if not given.
+      block_size: steps a block, at least 1; any number goes with any T: the last block overlaps the
+        one before, and those steps are computed twice. Chosen by the sizes if not given.
       storage: what is kept for the backward pass: "gates", the pre-activations and those parts of
         the state that are no output; or "outputs", the outputs and one state a block: the
         pre-activations of a block are made again by one product, which takes less memory where
@@ -236,7 +234,7 @@ def fused_unroll(
     if block_size is None:
         rows = math.prod(sequence.batch_shape(cell))
         block_size = _best_size(num_steps, rows, weights.shape[-1])
-    size = _even_size(num_steps, block_size)
+    size = min(block_size, num_steps)
     xs = sequence.xs
     if not all(floating(jax.tree.leaves(xs))):
         # The gradient of a table is not added up block by block.

@@ -72,12 +72,20 @@ class Span(NamedTuple):
     Attributes:
       start: the first of them.
       size: how many.
-      done: so many of the first belong to the block before as well; None where it cannot be.
+      done: how many of the first steps the block before has taken; None if no blocks overlap.
     """
 
     start: int | Array
     size: int
     done: Array | None
+
+    def step(self, k):
+        """Returns k, or for a step that is done the first that is not.
+
+        A step that is done is one that may be taken all the same: what it gives is thrown away, but
+        0 times a derivative that is not finite would be NaN.
+        """
+        return k if self.done is None else jnp.maximum(k, self.done)
 
     def cut(self, tree):
         """Returns the block of arrays ``(T, ...)``."""
