@@ -82,8 +82,13 @@ def _num_steps(xs: list) -> int:
 def plain_pass(plan: Plan, arrays: Arrays, flags: Flags):
     """Runs a cell over time by one scan, of which every derivative takes time in proportion to T.
 
+    Args:
+      plan: the cell.
+      arrays: what it runs on, xs ``(T, *batch, ...)``.
+      flags: of all steps, ``(T, *batch)``.
+
     Returns:
-      The last state and the outputs.
+      The last state, leaves ``(*batch, ...)``, and the outputs, leaves ``(T, *batch, ...)``.
     """
 
     def step(s, here):

@@ -16,14 +16,25 @@ _COUNTED = {"axis": 0, "allow_negative_indices": False}
 
 
 def read(tree, step):
-    """Returns what arrays ``(T, ...)`` hold for one step."""
+    """Returns what arrays ``(T, ...)`` hold for one step, ``(...)`` each.
+
+    Args:
+      tree: tree of arrays with steps on axis 0.
+      step: which, 0 to T - 1.
+    """
     return jax.tree.map(
         lambda leaf: jax.lax.dynamic_index_in_dim(leaf, step, keepdims=False, **_COUNTED), tree
     )
 
 
 def put(tree, values, step):
-    """Writes what arrays ``(T, ...)`` hold for one step."""
+    """Returns arrays ``(T, ...)`` with other values for one step.
+
+    Args:
+      tree: tree of arrays with steps on axis 0.
+      values: tree of ``(...)``.
+      step: which, 0 to T - 1.
+    """
     return jax.tree.map(
         lambda leaf, value: jax.lax.dynamic_update_index_in_dim(leaf, value, step, **_COUNTED),
         tree,
@@ -111,6 +122,17 @@ def scan_blocks(
 
     The last block ends with the sequence, and so overlaps the one before where `size` does not
     divide T: one program serves all, where steps left over would need another.
+
+    Args:
+      size: steps a block, 1 to `num_steps`.
+      num_steps: T.
+      body: the function.
+      carry: what it starts from.
+      inputs: tree of arrays ``(blocks, ...)``, what each block gets of its own.
+      reverse: begin with the last block.
+
+    Returns:
+      The last carry, and the outputs ``(blocks, ...)``, first block first.
     """
     count = -(-num_steps // size)
     twice = count * size - num_steps
