@@ -59,15 +59,14 @@ def _leave(s, new, y, real):
 
 
 def _ours(flags: Flags, span: Span, k) -> Flags:
-    """The flags of a block's step k, which changes nothing if it is done already."""
+    """The flags of a block's step k, which holds the state if it is done already.
+
+    Its reset is that of the first step that is not (`Span.step`), and may as well act twice.
+    """
     if span.done is None:
         return flags
     ours = k >= span.done
-    real, reset = flags
-    return Flags(
-        ours if real is None else real & ours,
-        None if reset is None else reset & ours,
-    )
+    return flags._replace(real=ours if flags.real is None else flags.real & ours)
 
 
 def _empty(leaf, num_steps: int) -> Array:

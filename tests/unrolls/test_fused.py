@@ -102,7 +102,7 @@ def test_the_loops_of_small_and_large_steps(name, storage, key, x64, monkeypatch
     cell, xs = getattr(jaxrnn, name)(INPUT, HIDDEN), normal(3, 10, 2, INPUT)
     params = cell.init(key)
     mask = jaxrnn.length_mask(jnp.array([10, 6]), 10)
-    resets = jnp.zeros((10, 2), bool).at[jnp.array([4, 8]), 0].set(True)
+    resets = jnp.zeros((10, 2), bool).at[jnp.array([4, 8, 9]), jnp.array([0, 0, 1])].set(True)
     fused = functools.partial(fused_unroll.__wrapped__, block_size=3, storage=storage)
     runs = [functools.partial(run, mask=mask, resets=resets) for run in (unroll, fused)]
 
