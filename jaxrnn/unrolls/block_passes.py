@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxrnn.core.trees import mask_zero, select
 from jaxrnn.core.types import Array
 from jaxrnn.unrolls.plan import Plan, example, fill, floating, pick
-from jaxrnn.unrolls.step_loops import Span, put, read, scan_blocks
+from jaxrnn.unrolls.step_loops import Span, read, scan_blocks
 
 __all__ = ["Arrays", "Flags", "Kept", "backward_pass", "forward_pass", "plain_pass"]
 
@@ -135,13 +135,11 @@ def forward_pass(plan: Plan, arrays: Arrays, flags: Flags, size: int, *, keep: b
             k = span.step(k)
             return read(zs, first + k), read(flags, span.start + k)
 
-        def step(carry, k, here):
-            s, outs = carry
-            s, out = advance(s, here[0], *_ours(here[1], span, k))
-            return s, put(outs, out, span.start + span.step(k))
+        def step(s, k, here):
+            return advance(s, here[0], *_ours(here[1], span, k))
 
-        starts = pick(carry[0], plan.lost) if keep else []
-        return loop(step, carry, at, span.size), starts
+        s, outs = carry
+        return loop(step, s, at, outs, span), pick(s, plan.lost) if keep else []
 
     def first_step(arrays, flags):
         z = read(arrays.xs, 0)
@@ -179,17 +177,17 @@ def _rerun(plan: Plan, arrays: Arrays, states: list, a, flags: Flags, span: Span
         k = span.step(k)
         return read((pick(states, known), a), k), read(flags, span.start + k)
 
-    def step(carry, k, here):
-        s, found = carry
+    def step(s, k, here):
         (values, a), (real, reset) = here[0], _ours(here[1], span, k)
-        s = fill(values, known, s)
-        found = put(found, pick(s, plan.lost), k)
-        s = _enter(arrays.initial, s, reset)
+        before = fill(values, known, s)
+        s = _enter(arrays.initial, before, reset)
         new, _ = plan.pointwise(arrays.vectors, s, a)
-        return new if real is None else select(real, new, s), found
+        return new if real is None else select(real, new, s), pick(before, plan.lost)
 
-    carry = [leaf[0] for leaf in states], pick(states, plan.lost)
-    return fill(plan.forward(step, carry, at, span.size)[1], plan.lost, states)
+    first = [leaf[0] for leaf in states]
+    outs = pick(states, plan.lost)
+    found = plan.forward(step, first, at, outs, Span(0, span.size, None))[1]
+    return fill(found, plan.lost, states)
 
 
 def backward_pass(
@@ -271,11 +269,10 @@ def backward_pass(
             return s, here, dy, read(flags, span.start + k)
 
         def step(carry, k, here):
-            carry, das = carry
-            carry, da = step_back(carry, *here[:-1], *_ours(here[-1], span, k))
-            return carry, put(das, da, k)
+            return step_back(carry, *here[:-1], *_ours(here[-1], span, k))
 
-        (ds, dv, di), das = plan.backward(step, ((ds, dv, di), das), at, span.size, reverse=True)
+        to = Span(0, span.size, None)
+        (ds, dv, di), das = plan.backward(step, (ds, dv, di), at, das, to, reverse=True)
         dp_block, dw_block, dx = pull_products(das)
         dp, dw = jax.tree.map(jnp.add, (dp, dw), (dp_block, dw_block))
         return ((ds, (dp, dw, dv, di)), das, span.paste(dxs, dx)), None

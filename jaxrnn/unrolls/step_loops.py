@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.core.trees import select
 from jaxrnn.core.types import Array
 
 __all__ = ["Loop", "Span", "put", "read", "scan_blocks"]
@@ -40,41 +41,6 @@ def put(tree, values, step):
         tree,
         values,
     )
-
-
-class Loop(NamedTuple):
-    """How XLA loops over steps.
-
-    Attributes:
-      prefetch: whether a step's inputs come with the carry. XLA on CPU fuses a slice at a running
-        index into the pointwise code behind it, which then is not vectorised; a slice that lies in
-        the carry is a plain array.
-      unroll: steps an iteration.
-    """
-
-    prefetch: bool
-    unroll: int
-
-    def __call__(self, body: Callable, carry, at: Callable, count: int, *, reverse: bool = False):
-        """Runs ``carry = body(carry, k, at(k))`` for k = 0 to count - 1, or the other way."""
-
-        def step(i):
-            return count - 1 - i if reverse else i
-
-        if count == 1:
-            return body(carry, 0, at(0))
-        if not self.prefetch:
-            return jax.lax.fori_loop(
-                0, count, lambda i, carry: body(carry, step(i), at(step(i))), carry,
-                unroll=self.unroll,
-            )  # fmt: skip
-
-        def advance(i, carry):
-            carry, here = carry
-            following = at(step(jnp.minimum(i + 1, count - 1)))
-            return body(carry, step(i), here), following
-
-        return jax.lax.fori_loop(0, count, advance, (carry, at(step(0))), unroll=self.unroll)[0]
 
 
 class Span(NamedTuple):
@@ -113,6 +79,80 @@ class Span(NamedTuple):
             tree,
             values,
         )
+
+
+class Loop(NamedTuple):
+    """How XLA loops over steps.
+
+    Attributes:
+      prefetch: whether a step's inputs come with the carry. XLA on CPU fuses a slice at a running
+        index into the pointwise code behind it, which then is not vectorised; a slice that lies in
+        the carry is a plain array.
+      unroll: steps an iteration.
+      stacked: whether the outputs of a block are stacked before they are written where they belong.
+        On a GPU every write is a kernel of its own, and those of an iteration become one; on CPU
+        it would be one copy more. Not together with `prefetch`.
+    """
+
+    prefetch: bool
+    unroll: int
+    stacked: bool = False
+
+    def __call__(self, step: Callable, carry, at: Callable, outs, to: Span, *, reverse=False):
+        """Takes the steps of a block, k = 0 to its size - 1 or the other way.
+
+        Args:
+          step: ``(carry, k, here) -> (carry, out)``.
+          carry: what it starts from.
+          at: ``(k) -> here``, what there is for step k.
+          outs: tree of arrays with steps on axis 0, into which the outputs are written.
+          to: which of these rows are for the block.
+          reverse: begin with the last step.
+
+        Returns:
+          The last carry, and `outs` with the outputs.
+        """
+        if self.stacked:
+            return self._stack(step, carry, at, outs, to, reverse)
+
+        def take(k, carry, here):
+            carry, outs = carry
+            carry, out = step(carry, k, here)
+            return carry, put(outs, out, to.start + to.step(k))
+
+        def place(i):
+            return to.size - 1 - i if reverse else i
+
+        carry = carry, outs
+        if to.size == 1:
+            return take(0, carry, at(0))
+        if not self.prefetch:
+            return jax.lax.fori_loop(
+                0, to.size, lambda i, carry: take(place(i), carry, at(place(i))), carry,
+                unroll=self.unroll,
+            )  # fmt: skip
+
+        def advance(i, carry):
+            carry, here = carry
+            following = at(place(jnp.minimum(i + 1, to.size - 1)))
+            return take(place(i), carry, here), following
+
+        carry = carry, at(place(0))
+        return jax.lax.fori_loop(0, to.size, advance, carry, unroll=self.unroll)[0]
+
+    def _stack(self, step, carry, at, outs, to, reverse):
+        def take(carry, _):
+            k, carry = carry
+            carry, out = step(carry, k, at(k))
+            return (k - 1 if reverse else k + 1, carry), out
+
+        carry = jnp.int32(to.size - 1 if reverse else 0), carry
+        (_, carry), block = jax.lax.scan(
+            take, carry, length=to.size, reverse=reverse, unroll=self.unroll
+        )
+        if to.done is not None:
+            block = select(jnp.arange(to.size) >= to.done, block, to.cut(outs))
+        return carry, to.paste(outs, block)
 
 
 def scan_blocks(

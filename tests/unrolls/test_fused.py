@@ -97,8 +97,8 @@ def test_any_batch_and_vmap_over_parameters(name, batch, x64):
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="chosen for CPU")
 @pytest.mark.parametrize("storage", first_of(STORAGES))
 @pytest.mark.parametrize("name", first_of(["lstm", "phased_lstm", "gru"]))
-def test_the_loops_of_small_and_large_steps(name, storage, key, x64, monkeypatch):
-    """They differ in what lies in the carry: with masks, resets, and steps that are taken twice."""
+def test_every_kind_of_loop(name, storage, key, x64, monkeypatch):
+    """Of small and large steps, and for a GPU: with masks, resets, and steps taken twice."""
     cell, xs = getattr(jaxrnn, name)(INPUT, HIDDEN), normal(3, 10, 2, INPUT)
     params = cell.init(key)
     mask = jaxrnn.length_mask(jnp.array([10, 6]), 10)
@@ -112,12 +112,13 @@ def test_the_loops_of_small_and_large_steps(name, storage, key, x64, monkeypatch
 
     expected, _ = slopes_and_program(runs[0])
     programs = set()
-    for few in (-1, 10**9):
+    for few, backend in ((-1, "cpu"), (10**9, "cpu"), (-1, "gpu")):
         monkeypatch.setattr(plan, "_FEW", few)
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
         got, program = slopes_and_program(runs[1])
         assert_trees_close(got, expected)
         programs.add(program)
-    assert len(programs) == 2
+    assert len(programs) == 3
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="chosen for CPU")
