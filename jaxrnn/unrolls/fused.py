@@ -129,15 +129,19 @@ def _given(params, z):
     return z
 
 
-def _best_size(num_steps: int, rows: int, columns: int) -> int:
+def _best_size(num_steps: int, rows: int, columns: int, storage: str) -> int:
     """Chooses steps a block, so that no step is taken twice where that can be, else few.
 
     Measured: on two CPU cores blocks of 640 to 1,024 rows, not far over 2 MB of float32 if they are
     more than 640; smaller ones make slow products and more sums of gradients, larger ones leave the
-    caches. On a GPU the loop over blocks costs most.
+    caches. Where outputs are stored, for the sake of memory, a twelfth of the sequence at most:
+    beside them a block is what takes memory, about 15 numbers a unit and step, and a scan of JAX's
+    keeps about as many of every step. On a GPU the loop over blocks costs most.
     """
     if jax.default_backend() == "cpu":
         aim = max(640, min(1024, 2**19 // columns)) // max(rows, 1)
+        if storage == "outputs":
+            aim = min(aim, num_steps // 12)
         aim = min(max(aim, 5), 128)
     else:
         aim = min(max(16384 // max(rows, 1), 32), 256)
@@ -233,7 +237,7 @@ def fused_unroll(
         weights, vectors = parts.prepare(params)
     if block_size is None:
         rows = math.prod(sequence.batch_shape(cell))
-        block_size = _best_size(num_steps, rows, weights.shape[-1])
+        block_size = _best_size(num_steps, rows, weights.shape[-1], storage)
     size = min(block_size, num_steps)
     xs = sequence.xs
     if not all(floating(jax.tree.leaves(xs))):
