@@ -105,14 +105,14 @@ def _rows(product: Callable, xs, batch: tuple[int, ...]):
 def _choose_loops(x: list, z, r, unroll_factor: int | None) -> tuple[bool, Loop, Loop, Loop]:
     """Chooses `Plan.hoisted`, `forward`, `storing` and `backward`, as measured (benchmarks/).
 
-    On an accelerator a loop's iteration costs more than a step, so that several steps share one,
-    and one write.
-    On CPU products of 32 rows are as fast one by one as many at once, if each is large enough for
-    two threads, and save writing and reading the result; so does an input much smaller than its
-    share. Where a step has little to compute, the copies of a prefetch cost more than code that is
-    not vectorised, and two steps an iteration save more where results are stored than where not.
-    Of these, a single row reads its share of a block made at once, if that is merely added (a GRU's
-    is not) and takes 4,096 multiplications or more; from 256 numbers on with a prefetch.
+    On an accelerator a loop's iteration costs more than a step, and so does a write, so that
+    several steps share one. On CPU products of 32 rows are as fast one by one as many at once, if
+    each is large enough for two threads, and save writing and reading the result; so does an input
+    much smaller than its share. Where a step has little to compute, the copies of a prefetch cost
+    more than code that is not vectorised, and two steps an iteration save more where results are
+    stored than where not. Of these, a single row reads its share of a block made at once, if that
+    is merely added (a GRU's is not) and takes 4,096 multiplications or more; from 256 numbers on
+    with a prefetch.
     """
     if jax.default_backend() != "cpu":
         loop = Loop(False, unroll_factor or 8, stacked=True)

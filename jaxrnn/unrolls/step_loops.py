@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxrnn.core.trees import select
 from jaxrnn.core.types import Array
 
-__all__ = ["Loop", "Span", "put", "read", "scan_blocks"]
+__all__ = ["Loop", "Span", "read", "scan_blocks"]
 
 
 # No index here is negative; looking for one takes XLA as long as a small step does.
@@ -28,14 +28,8 @@ def read(tree, step):
     )
 
 
-def put(tree, values, step):
-    """Returns arrays ``(T, ...)`` with other values for one step.
-
-    Args:
-      tree: tree of arrays with steps on axis 0.
-      values: tree of ``(...)``.
-      step: which, 0 to T - 1.
-    """
+def _put(tree, values, step):
+    """Returns arrays ``(T, ...)`` with other values for one step."""
     return jax.tree.map(
         lambda leaf, value: jax.lax.dynamic_update_index_in_dim(leaf, value, step, **_COUNTED),
         tree,
@@ -118,7 +112,7 @@ class Loop(NamedTuple):
         def take(k, carry, here):
             carry, outs = carry
             carry, out = step(carry, k, here)
-            return carry, put(outs, out, to.start + to.step(k))
+            return carry, _put(outs, out, to.start + to.step(k))
 
         def place(i):
             return to.size - 1 - i if reverse else i
