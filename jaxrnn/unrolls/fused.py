@@ -134,13 +134,14 @@ def _best_size(num_steps: int, rows: int, columns: int, storage: str) -> int:
 
     Measured: on two CPU cores blocks of 640 to 1,024 rows, not far over 2 MB of float32 if they are
     more than 640; smaller ones make slow products and more sums of gradients, larger ones leave the
-    caches. Where outputs are stored, for the sake of memory, a twelfth of the sequence at most:
-    beside them a block is what takes memory, about 15 numbers a unit and step, and a scan of JAX's
-    keeps about as many of every step. On a GPU the loop over blocks costs most.
+    caches. Where outputs are stored, for the sake of memory, about a twelfth of the sequence: a
+    block keeps 14 to 19 numbers a unit and step, a scan of JAX's 13 of every step. Not where the
+    whole sequence has fewer rows than the layer units: there the sums of gradients weigh more. On a
+    GPU the loop over blocks costs most.
     """
     if jax.default_backend() == "cpu":
         aim = max(640, min(1024, 2**19 // columns)) // max(rows, 1)
-        if storage == "outputs":
+        if storage == "outputs" and 4 * rows * num_steps > columns:
             aim = min(aim, num_steps // 12)
         aim = min(max(aim, 5), 128)
     else:
@@ -190,11 +191,12 @@ def fused_unroll(
       mask: bool ``(T, *batch)``, as for `unroll`.
       resets: bool ``(T, *batch)``, as for `unroll`.
       block_size: steps a block, at least 1; any number goes with any T: the last block overlaps the
-        one before, and those steps are computed twice. Chosen by the sizes if not given.
+        one before, and those steps are computed twice. Chosen by the sizes, on CPU by `storage`
+        too, if not given.
       storage: what is kept for the backward pass: "gates", the pre-activations and those parts of
         the state that are no output; or "outputs", the outputs and one state a block: the
         pre-activations of a block are made again by one product, which takes less memory where
-        the sequence has many blocks.
+        the outputs outweigh the matrices.
       unroll_factor: steps an iteration of the loops inside a block; if not given 8 on an
         accelerator, and 1 on CPU (2 where a small step stores). Large values compile slowly.
 

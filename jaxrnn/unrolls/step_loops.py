@@ -85,7 +85,7 @@ class Loop(NamedTuple):
       unroll: steps an iteration.
       stacked: whether the outputs of a block are stacked before they are written where they belong.
         On a GPU every write is a kernel of its own, and those of an iteration become one; on CPU
-        it would be one copy more. Not together with `prefetch`.
+        it would be one copy more. Without `prefetch`.
     """
 
     prefetch: bool
@@ -100,7 +100,7 @@ class Loop(NamedTuple):
           carry: what it starts from.
           at: ``(k) -> here``, what there is for step k.
           outs: tree of arrays with steps on axis 0, into which the outputs are written.
-          to: which of these rows are for the block.
+          to: which of these rows are for the block; with no step done if `reverse`.
           reverse: begin with the last step.
 
         Returns:

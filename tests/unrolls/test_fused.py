@@ -103,7 +103,8 @@ def test_every_kind_of_loop(name, storage, key, x64, monkeypatch):
     params = cell.init(key)
     mask = jaxrnn.length_mask(jnp.array([10, 6]), 10)
     resets = jnp.zeros((10, 2), bool).at[jnp.array([4, 8, 9]), jnp.array([0, 0, 1])].set(True)
-    fused = functools.partial(fused_unroll.__wrapped__, block_size=3, storage=storage)
+    fused = functools.partial(fused_unroll.__wrapped__, storage=storage)
+    fused = functools.partial(fused, block_size=3, unroll_factor=2)
     runs = [functools.partial(run, mask=mask, resets=resets) for run in (unroll, fused)]
 
     def slopes_and_program(run):
@@ -206,6 +207,11 @@ def test_storages_need_less_memory(key):
     )
     assert gates < 0.6 * plain
     assert outputs < 0.5 * gates
+    chosen, large = (
+        temporaries(functools.partial(fused_unroll, block_size=size, storage="outputs"))
+        for size in (None, 100)
+    )
+    assert chosen < 0.7 * large
 
 
 def test_refuses(key):
