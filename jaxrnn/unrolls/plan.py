@@ -24,12 +24,23 @@ def floating(leaves) -> list[bool]:
 
 
 def pick(leaves, flags) -> list:
-    """Returns the leaves whose flag is True."""
+    """Returns the leaves whose flag is True.
+
+    Args:
+      leaves: a list of anything.
+      flags: a bool for each.
+    """
     return [leaf for leaf, flag in zip(leaves, flags, strict=True) if flag]
 
 
 def fill(some, flags, rest) -> list:
-    """Puts `some` where the flags are True, and what `rest` has at that place elsewhere."""
+    """Puts `some` where the flags are True, and what `rest` has at that place elsewhere.
+
+    Args:
+      some: as many leaves as flags are True, in order, as `pick` returns them.
+      flags: a bool for each leaf of the result.
+      rest: as many leaves as flags.
+    """
     some = iter(some)
     return [next(some) if flag else other for flag, other in zip(flags, rest, strict=True)]
 
