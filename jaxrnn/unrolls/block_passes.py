@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from jaxrnn.core.trees import mask_zero, select
 from jaxrnn.core.types import Array
-from jaxrnn.unrolls.plan import Plan, example, fill, floating, pick
-from jaxrnn.unrolls.step_loops import Span, read, scan_blocks
+from jaxrnn.unrolls.plan import Plan, fill, floating, pick
+from jaxrnn.unrolls.step_loops import Span, count_blocks, over_blocks, put, read
 
 __all__ = ["Arrays", "Flags", "Kept", "backward_pass", "forward_pass", "plain_pass"]
 
@@ -58,20 +58,19 @@ def _leave(s, new, y, real):
     return (new, y) if real is None else (select(real, new, s), mask_zero(real, y))
 
 
-def _ours(flags: Flags, span: Span, k) -> Flags:
-    """The flags of a block's step k, which holds the state if it is done already.
-
-    Its reset is that of the first step that is not (`Span.step`), and may as well act twice.
-    """
-    if span.done is None:
-        return flags
-    ours = k >= span.done
-    return flags._replace(real=ours if flags.real is None else flags.real & ours)
-
-
 def _empty(leaf, num_steps: int) -> Array:
     """Zeros ``(T, ...)`` of a leaf's type; the leaf may be a shape."""
     return jnp.broadcast_to(jnp.zeros_like(leaf), (num_steps, *leaf.shape))
+
+
+def _one_step(plan: Plan, arrays: Arrays, flags: Flags):
+    """Returns a step's y and a, or their shapes, for arrays that hold one of every step."""
+    if plan.shapes is not None:
+        return plan.shapes
+    real, reset = read(flags, 0)
+    s = _enter(arrays.initial, arrays.state, reset)
+    a = plan.gates(s, arrays.weights, plan.project(arrays.params, read(arrays.xs, 0)))
+    return _leave(s, *plan.pointwise(arrays.vectors, s, a), real)[1], a
 
 
 def _num_steps(xs: list) -> int:
@@ -126,28 +125,30 @@ def forward_pass(plan: Plan, arrays: Arrays, flags: Flags, size: int, *, keep: b
         new, y = _leave(s, *plan.pointwise(arrays.vectors, s, a), real)
         return new, (y, stored, a if keep and plan.keep_gates else None)
 
-    def run_block(carry, span, _):
-        zs, first = arrays.xs, span.start
+    def run_block(carry, span, index):
+        s, outs, starts = carry
+        if keep:
+            starts = put(starts, pick(s, plan.lost), index)
         if plan.hoisted:
-            zs, first = jax.vmap(plan.project, (None, 0))(arrays.params, span.cut(arrays.xs)), 0
+            zs = jax.vmap(plan.project, (None, 0))(arrays.params, span.cut(arrays.xs))
 
         def at(k):
-            k = span.step(k)
-            return read(zs, first + k), read(flags, span.start + k)
+            t = span.start + k
+            return read(zs, k) if plan.hoisted else read(arrays.xs, t), read(flags, t)
 
-        def step(s, k, here):
-            return advance(s, here[0], *_ours(here[1], span, k))
+        def step(s, here):
+            return advance(s, here[0], *here[1])
 
-        s, outs = carry
-        return loop(step, s, at, outs, span), pick(s, plan.lost) if keep else []
+        return *loop(step, s, at, outs, span), starts
 
-    def first_step(arrays, flags):
-        z = read(arrays.xs, 0)
-        z = plan.project(arrays.params, z) if plan.hoisted else z
-        return advance(arrays.state, z, *read(flags, 0))[1]
-
-    outs = jax.tree.map(lambda leaf: _empty(leaf, num_steps), example(first_step, arrays, flags))
-    (last, (ys, states, a)), starts = scan_blocks(size, num_steps, run_block, (arrays.state, outs))
+    y, a = _one_step(plan, arrays, flags)
+    stored = pick(arrays.state, plan.stored) if keep else []
+    one = y, stored, a if keep and plan.keep_gates else None
+    outs = jax.tree.map(lambda leaf: _empty(leaf, num_steps), one)
+    lost = pick(arrays.state, plan.lost) if keep else []
+    starts = [_empty(leaf, count_blocks(size, num_steps)) for leaf in lost]
+    carry = arrays.state, outs, starts
+    last, (ys, states, a), starts = over_blocks(size, num_steps, run_block, carry)
     return last, ys, Kept(states, a, starts) if keep else None
 
 
@@ -174,11 +175,10 @@ def _rerun(plan: Plan, arrays: Arrays, states: list, a, flags: Flags, span: Span
     known = _not(plan.lost)
 
     def at(k):
-        k = span.step(k)
         return read((pick(states, known), a), k), read(flags, span.start + k)
 
-    def step(s, k, here):
-        (values, a), (real, reset) = here[0], _ours(here[1], span, k)
+    def step(s, here):
+        (values, a), (real, reset) = here
         before = fill(values, known, s)
         s = _enter(arrays.initial, before, reset)
         new, _ = plan.pointwise(arrays.vectors, s, a)
@@ -186,7 +186,7 @@ def _rerun(plan: Plan, arrays: Arrays, states: list, a, flags: Flags, span: Span
 
     first = [leaf[0] for leaf in states]
     outs = pick(states, plan.lost)
-    found = plan.forward(step, first, at, outs, Span(0, span.size, None))[1]
+    found = plan.forward(step, first, at, outs, span._replace(start=0))[1]
     return fill(found, plan.lost, states)
 
 
@@ -241,8 +241,9 @@ def backward_pass(
             ds = select(reset, none, ds)
         return (ds, dv, di), da
 
-    def run_block(carry, span, starts):
+    def run_block(carry, span, index):
         (ds, (dp, dw, dv, di)), das, dxs = carry
+        starts = read(kept.starts, index)
         states = _states_before(plan, arrays, kept, ys, span, starts)
         xs = span.cut(arrays.xs)
 
@@ -262,28 +263,23 @@ def backward_pass(
         rest = _not(plan.stored)
 
         def at(k):
-            k = span.step(k)
-            s, dy = read((kept.states, dys), span.start + k)
+            t = span.start + k
+            s, dy = read((kept.states, dys), t)
             s = fill(s, plan.stored, fill(read(pick(states, rest), k), rest, states))
-            here = read(a, k) if kept.a is None else read(kept.a, span.start + k)
-            return s, here, dy, read(flags, span.start + k)
+            here = read(a, k) if kept.a is None else read(kept.a, t)
+            return s, here, dy, read(flags, t)
 
-        def step(carry, k, here):
-            return step_back(carry, *here[:-1], *_ours(here[-1], span, k))
+        def step(carry, here):
+            return step_back(carry, *here[:-1], *here[-1])
 
-        to = Span(0, span.size, None)
+        to = span._replace(start=0)
         (ds, dv, di), das = plan.backward(step, (ds, dv, di), at, das, to, reverse=True)
         dp_block, dw_block, dx = pull_products(das)
         dp, dw = jax.tree.map(jnp.add, (dp, dw), (dp_block, dw_block))
-        return ((ds, (dp, dw, dv, di)), das, span.paste(dxs, dx)), None
+        return (ds, (dp, dw, dv, di)), das, span.paste(dxs, dx)
 
-    def first_gates(arrays):
-        z = plan.project(arrays.params, read(arrays.xs, 0))
-        return plan.gates(arrays.state, arrays.weights, z)
-
-    das = _empty(example(first_gates, arrays), size)
+    # Only the last block has steps that are done, and is taken first: their rows stay zero.
+    das = _empty(_one_step(plan, arrays, flags)[1], size)
     dxs = jax.tree.map(jnp.zeros_like, pick(arrays.xs, x_floats))
-    (carry, _, dxs), _ = scan_blocks(
-        size, num_steps, run_block, (carry, das, dxs), kept.starts, reverse=True
-    )
+    carry, _, dxs = over_blocks(size, num_steps, run_block, (carry, das, dxs), reverse=True)
     return carry, dxs

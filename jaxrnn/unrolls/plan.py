@@ -1,6 +1,5 @@
 """A `Gated` cell on lists of leaves: what to store for its backward pass, and how to loop."""
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from jax.sharding import AxisType
 from jaxrnn.core.structure import Gated
 from jaxrnn.unrolls.step_loops import Loop
 
-__all__ = ["Plan", "example", "fill", "floating", "make_plan", "pick"]
+__all__ = ["Plan", "fill", "floating", "make_plan", "pick"]
 
 
 _FEW = 512  # numbers in a step's pre-activations
@@ -64,6 +63,8 @@ class Plan(NamedTuple):
       storing: how it does where a backward pass will follow.
       backward: how the backward pass does.
       transposed: whether the backward pass transposes the recurrent matrix before its loop.
+      shapes: those of y, a list, and of a; None inside `jax.shard_map`, where arrays have more of
+        a type than a shape and a dtype.
       y_tree: the structure of an output.
     """
 
@@ -82,6 +83,7 @@ class Plan(NamedTuple):
     storing: Loop
     backward: Loop
     transposed: bool
+    shapes: tuple[list, Any] | None
     y_tree: Any
 
     @property
@@ -91,26 +93,27 @@ class Plan(NamedTuple):
         return [not stored and j is None for stored, j in pairs]
 
 
-def _rows(product: Callable, xs, batch: tuple[int, ...]):
+def _rows(product: Callable, steps, batch: tuple[int, ...]):
     """Applies a function of one step's batch to many steps ``(steps, *batch, ...)`` at once.
 
     The steps join the first axis of the batch, which makes plain matrices of all operands: of a
     product that sums over two axes XLA copies an operand. Where that cannot be (no batch, an axis
     on a mesh, a cell that holds something for each sequence) the function is mapped over time.
     """
-    leaves = jax.tree.leaves(xs)
-    steps = leaves[0].shape[0]
+    leaves = jax.tree.leaves(steps)
+    count = leaves[0].shape[0]
     whole = all(axis is None for leaf in leaves for axis in jax.typeof(leaf).sharding.spec)
     if batch and whole:
-        rows = steps * batch[0]
-        joined = jax.tree.map(lambda leaf: leaf.reshape(rows, *leaf.shape[2:]), xs)
+        rows = count * batch[0]
+        joined = jax.tree.map(lambda leaf: leaf.reshape(rows, *leaf.shape[2:]), steps)
         try:
-            shape = jax.eval_shape(product, joined).shape
+            values = product(*joined)
         except (AssertionError, TypeError, ValueError):
-            shape = ()
-        if shape[:-1] == (rows, *batch[1:]):
-            return product(joined).reshape(steps, *batch, shape[-1])
-    return jax.vmap(product)(xs)
+            pass
+        else:
+            if values.shape[:-1] == (rows, *batch[1:]):
+                return values.reshape(count, *batch, values.shape[-1])
+    return jax.vmap(product)(*steps)
 
 
 def _choose_loops(x: list, z, r, unroll_factor: int | None) -> tuple[bool, Loop, Loop, Loop]:
@@ -152,14 +155,16 @@ def _transposes(weights, z) -> bool:
     return jax.default_backend() == "cpu" and 1 < rows < 64 and weights.size <= 2**18
 
 
-def example(function, *arguments):
+def _in_shard_map() -> bool:
+    return AxisType.Manual in jax.sharding.get_abstract_mesh().axis_types
+
+
+def _example(function, *arguments):
     """Returns a result's shapes; inside `jax.shard_map` the result, which nothing will use.
 
     There a shape does not say over which axes of the mesh it varies, if other axes are Auto.
     """
-    if AxisType.Manual in jax.sharding.get_abstract_mesh().axis_types:
-        return function(*arguments)
-    return jax.eval_shape(function, *arguments)
+    return function(*arguments) if _in_shard_map() else jax.eval_shape(function, *arguments)
 
 
 def _depends(function, leaves, *others) -> list[bool]:
@@ -212,19 +217,20 @@ def make_plan(
         return parts.mix(z, hidden(s) @ weights)
 
     def all_gates(ss, weights, params, xs):
-        zs = _rows(functools.partial(project, params), xs, batch)
-        rs = _rows(lambda h: h @ weights, jax.vmap(hidden)(ss), batch)
-        return jax.vmap(parts.mix)(zs, rs)
+        def mixed(x, h):
+            return parts.mix(project(params, x), h @ weights)
+
+        return _rows(mixed, (xs, jax.vmap(hidden)(ss)), batch)
 
     def pointwise(vectors, s, a):
         new, y = parts.pointwise(v_tree.unflatten(vectors), s_tree.unflatten(s), a)
         return jax.tree.leaves(new), jax.tree.leaves(y)
 
     params, vectors, x, state = map(jax.tree.leaves, (params, vectors, x, state))
-    z = example(project, params, x)
+    z = _example(project, params, x)
     batch = z.shape[:-1]
-    a = example(gates, state, weights, z)
-    r = example(lambda s, weights: hidden(s) @ weights, state, weights)
+    a = _example(gates, state, weights, z)
+    r = _example(lambda s, weights: hidden(s) @ weights, state, weights)
     split = jax.linear_transpose(parts.mix, z, r)
     try:
         jax.eval_shape(split, a)
@@ -236,7 +242,7 @@ def make_plan(
         )
         raise ValueError(msg) from error
     _, y = jax.eval_shape(parts.pointwise, v_tree.unflatten(vectors), s_tree.unflatten(state), a)
-    y_tree = jax.tree.structure(y)
+    y, y_tree = jax.tree.flatten(y)
     reads = _depends(project, params, x)
     outs = jax.make_jaxpr(pointwise)(vectors, state, a).jaxpr.outvars
     new, ys = outs[: len(state)], outs[len(state) :]
@@ -255,5 +261,6 @@ def make_plan(
         keep_gates,
         *_choose_loops(x, z, r, unroll_factor),
         _transposes(weights, z),
+        None if _in_shard_map() else (y, a),
         y_tree,
     )

@@ -45,7 +45,7 @@ class Sequence(NamedTuple):
 
 def _batch_shape(xs: Input, cell: Cell) -> tuple[int, ...]:
     """Returns the batch axes of inputs over time."""
-    x = jax.eval_shape(lambda xs: jax.tree.map(lambda leaf: leaf[0], xs), xs)
+    x = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), xs)
     return batch_shape_of(x, cell.input_ndim)
 
 

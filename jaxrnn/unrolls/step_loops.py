@@ -1,5 +1,6 @@
 """A loop over the steps of a block, and one over blocks of steps that may overlap."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -9,11 +10,20 @@ import jax.numpy as jnp
 from jaxrnn.core.trees import select
 from jaxrnn.core.types import Array
 
-__all__ = ["Loop", "Span", "read", "scan_blocks"]
+__all__ = ["Loop", "Span", "count_blocks", "over_blocks", "put", "read"]
 
 
-# No index here is negative; looking for one takes XLA as long as a small step does.
+# Looking for negative indices takes XLA as long as a small step does. It moves an index that is out
+# of bounds to the nearest that is not.
 _COUNTED = {"axis": 0, "allow_negative_indices": False}
+
+
+def _cut(leaf, start, size: int) -> Array:
+    return jax.lax.dynamic_slice_in_dim(leaf, start, size, **_COUNTED)
+
+
+def _paste(leaf, values, start) -> Array:
+    return jax.lax.dynamic_update_slice_in_dim(leaf, values, start, **_COUNTED)
 
 
 def read(tree, step):
@@ -21,19 +31,15 @@ def read(tree, step):
 
     Args:
       tree: tree of arrays with steps on axis 0.
-      step: which, 0 to T - 1.
+      step: which, 0 to T - 1; if less or more, the nearest.
     """
-    return jax.tree.map(
-        lambda leaf: jax.lax.dynamic_index_in_dim(leaf, step, keepdims=False, **_COUNTED), tree
-    )
+    return jax.tree.map(lambda leaf: jax.lax.squeeze(_cut(leaf, step, 1), [0]), tree)
 
 
-def _put(tree, values, step):
-    """Returns arrays ``(T, ...)`` with other values for one step."""
+def put(tree, values, step):
+    """Returns arrays ``(T, ...)`` with other values, ``(...)``, for one step."""
     return jax.tree.map(
-        lambda leaf, value: jax.lax.dynamic_update_index_in_dim(leaf, value, step, **_COUNTED),
-        tree,
-        values,
+        lambda leaf, value: _paste(leaf, jax.lax.expand_dims(value, [0]), step), tree, values
     )
 
 
@@ -50,29 +56,13 @@ class Span(NamedTuple):
     size: int
     done: Array | None
 
-    def step(self, k):
-        """Returns k, or for a step that is done the first that is not.
-
-        A step that is done is one that may be taken all the same: what it gives is thrown away, but
-        0 times a derivative that is not finite would be NaN.
-        """
-        return k if self.done is None else jnp.maximum(k, self.done)
-
     def cut(self, tree):
         """Returns the block of arrays ``(T, ...)``."""
-        return jax.tree.map(
-            lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, self.start, self.size, **_COUNTED), tree
-        )
+        return jax.tree.map(lambda leaf: _cut(leaf, self.start, self.size), tree)
 
     def paste(self, tree, values):
         """Writes the block into arrays ``(T, ...)``."""
-        return jax.tree.map(
-            lambda leaf, value: jax.lax.dynamic_update_slice_in_dim(
-                leaf, value, self.start, **_COUNTED
-            ),
-            tree,
-            values,
-        )
+        return jax.tree.map(lambda leaf, value: _paste(leaf, value, self.start), tree, values)
 
 
 class Loop(NamedTuple):
@@ -93,14 +83,15 @@ class Loop(NamedTuple):
     stacked: bool = False
 
     def __call__(self, step: Callable, carry, at: Callable, outs, to: Span, *, reverse=False):
-        """Takes the steps of a block, k = 0 to its size - 1 or the other way.
+        """Takes those steps of a block that are not done.
 
         Args:
-          step: ``(carry, k, here) -> (carry, out)``.
+          step: ``(carry, here) -> (carry, out)``.
           carry: what it starts from.
-          at: ``(k) -> here``, what there is for step k.
+          at: ``(k) -> here``, what there is for step k of the block.
           outs: tree of arrays with steps on axis 0, into which the outputs are written.
-          to: which of these rows are for the block; with no step done if `reverse`.
+          to: which of these rows are for the block; those of steps that are done are left as they
+            are.
           reverse: begin with the last step.
 
         Returns:
@@ -108,37 +99,47 @@ class Loop(NamedTuple):
         """
         if self.stacked:
             return self._stack(step, carry, at, outs, to, reverse)
-
-        def take(k, carry, here):
-            carry, outs = carry
-            carry, out = step(carry, k, here)
-            return carry, _put(outs, out, to.start + to.step(k))
+        # Several steps an iteration need a count known beforehand: then all are taken, and what
+        # those give that are done is thrown away.
+        again = to.done is not None and self.unroll > 1
+        first = 0 if again or to.done is None else to.done
+        bounds = (0, to.size - first) if reverse else (first, to.size)
 
         def place(i):
             return to.size - 1 - i if reverse else i
 
+        def take(i, carry, here):
+            carry, outs = carry
+            k = place(i)
+            new, out = step(carry, here)
+            if again:
+                old = carry, read(outs, to.start + k)
+                new, out = select(k >= to.done, (new, out), old)
+            return new, put(outs, out, to.start + k)
+
         carry = carry, outs
         if to.size == 1:
             return take(0, carry, at(0))
+        loop = functools.partial(
+            jax.lax.fori_loop, *bounds, unroll=self.unroll if self.unroll > 1 else None
+        )
         if not self.prefetch:
-            return jax.lax.fori_loop(
-                0, to.size, lambda i, carry: take(place(i), carry, at(place(i))), carry,
-                unroll=self.unroll,
-            )  # fmt: skip
+            return loop(lambda i, carry: take(i, carry, at(place(i))), carry)
 
         def advance(i, carry):
             carry, here = carry
-            following = at(place(jnp.minimum(i + 1, to.size - 1)))
-            return take(place(i), carry, here), following
+            following = at(place(i + 1))  # the last one's is some row, for nothing
+            return take(i, carry, here), following
 
-        carry = carry, at(place(0))
-        return jax.lax.fori_loop(0, to.size, advance, carry, unroll=self.unroll)[0]
+        return loop(advance, (carry, at(place(bounds[0]))))[0]
 
     def _stack(self, step, carry, at, outs, to, reverse):
         def take(carry, _):
             k, carry = carry
-            carry, out = step(carry, k, at(k))
-            return (k - 1 if reverse else k + 1, carry), out
+            new, out = step(carry, at(k))
+            if to.done is not None:
+                new = select(k >= to.done, new, carry)
+            return (k - 1 if reverse else k + 1, new), out
 
         carry = jnp.int32(to.size - 1 if reverse else 0), carry
         (_, carry), block = jax.lax.scan(
@@ -149,10 +150,13 @@ class Loop(NamedTuple):
         return carry, to.paste(outs, block)
 
 
-def scan_blocks(
-    size: int, num_steps: int, body: Callable, carry, inputs=None, *, reverse: bool = False
-):
-    """Scans ``body(carry, span, input) -> (carry, output)`` over all blocks of `size` steps.
+def count_blocks(size: int, num_steps: int) -> int:
+    """Returns how many blocks of `size` steps it takes."""
+    return -(-num_steps // size)
+
+
+def over_blocks(size: int, num_steps: int, body: Callable, carry, *, reverse: bool = False):
+    """Applies ``body(carry, span, index) -> carry`` to all blocks of `size` steps, one by one.
 
     The last block ends with the sequence, and so overlaps the one before where `size` does not
     divide T: one program serves all, where steps left over would need another.
@@ -160,26 +164,28 @@ def scan_blocks(
     Args:
       size: steps a block, 1 to `num_steps`.
       num_steps: T.
-      body: the function.
+      body: the function; `index` counts the blocks.
       carry: what it starts from.
-      inputs: tree of arrays ``(blocks, ...)``, what each block gets of its own.
       reverse: begin with the last block.
 
     Returns:
-      The last carry, and the outputs ``(blocks, ...)``, first block first.
+      The last carry.
     """
-    count = -(-num_steps // size)
-    twice = count * size - num_steps
-    if count == 1:
-        one = jax.tree.map(lambda leaf: leaf[0], inputs)
-        carry, output = body(carry, Span(0, size, None), one)
-        return carry, jax.tree.map(lambda leaf: leaf[None], output)
+    if size == num_steps:
+        return body(carry, Span(0, size, None), 0)
 
-    def at(carry, here):
-        i, one = here
-        if not twice:
-            return body(carry, Span(i * size, size, None), one)
-        start = jnp.minimum(i * size, num_steps - size)
-        return body(carry, Span(start, size, i * size - start), one)
+    def advance(carry):
+        # Counted in steps: everything that is computed of a counter is a kernel more to compile.
+        position, carry = carry
+        span = Span(position, size, None)
+        if num_steps % size:
+            start = jnp.minimum(position, num_steps - size)
+            span = Span(start, size, position - start)
+        carry = body(carry, span, jax.lax.div(position, jnp.int32(size)))
+        return position + (-size if reverse else size), carry
 
-    return jax.lax.scan(at, carry, (jnp.arange(count), inputs), reverse=reverse)
+    def more(carry):
+        return carry[0] >= 0 if reverse else carry[0] < num_steps
+
+    first = (count_blocks(size, num_steps) - 1) * size if reverse else 0
+    return jax.lax.while_loop(more, advance, (jnp.int32(first), carry))[1]
