@@ -15,6 +15,7 @@ from jaxrnn.bench import Case, choose_contenders, make_problem, place
 from jaxrnn.bench.contenders import not_installed
 
 CASES = [Case(32, steps, 128, 128) for steps in (1, 10, 97, 100, 1000, 10_000)]
+CASES += [Case(16, steps, 64, 64) for steps in (97, 1009)]
 QUICK = [Case(2, 3, 3, 4)]
 
 
