@@ -130,7 +130,7 @@ def _given(params, z):
 
 
 def _best_size(num_steps: int, rows: int, columns: int, storage: str) -> int:
-    """Chooses steps a block, so that no step is taken twice where that can be, else few.
+    """Chooses steps a block, so that no blocks overlap where that can be, else by few steps.
 
     Measured: on two CPU cores blocks of 640 to 1,024 rows, not far over 2 MB of float32 if they are
     more than 640; smaller ones make slow products and more sums of gradients, larger ones leave the
@@ -191,8 +191,8 @@ def fused_unroll(
       mask: bool ``(T, *batch)``, as for `unroll`.
       resets: bool ``(T, *batch)``, as for `unroll`.
       block_size: steps a block, at least 1; any number goes with any T: the last block overlaps the
-        one before, and those steps are computed twice. Chosen by the sizes, on CPU by `storage`
-        too, if not given.
+        one before, and large products are made twice for those steps (all is, where several steps
+        make an iteration). Chosen by the sizes, on CPU by `storage` too, if not given.
       storage: what is kept for the backward pass: "gates", the pre-activations and those parts of
         the state that are no output; or "outputs", the outputs and one state a block: the
         pre-activations of a block are made again by one product, which takes less memory where
