@@ -154,7 +154,7 @@ def library_unrolls(num_steps: int, cell: Cell | None = None) -> dict[str, Unrol
     third = -(-num_steps // 3)
     gated = {
         "fused": functools.partial(fused_unroll, block_size=4),
-        "fused_outputs": functools.partial(fused_unroll, block_size=3, storage="outputs"),
+        "fused_outputs": functools.partial(fused_unroll, block_size=4, storage="outputs"),
         "checkpointed_fused": checkpointed(fused_unroll, 4),
     }
     linear = {

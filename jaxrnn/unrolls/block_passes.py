@@ -64,7 +64,7 @@ def _empty(leaf, num_steps: int) -> Array:
 
 
 def _one_step(plan: Plan, arrays: Arrays, flags: Flags):
-    """Returns a step's y and a, or their shapes, for arrays that hold one of every step."""
+    """Returns the y and the a of some step, or their shapes."""
     if plan.shapes is not None:
         return plan.shapes
     real, reset = read(flags, 0)

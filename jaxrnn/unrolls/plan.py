@@ -1,5 +1,6 @@
 """A `Gated` cell on lists of leaves: what to store for its backward pass, and how to loop."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -93,27 +94,26 @@ class Plan(NamedTuple):
         return [not stored and j is None for stored, j in pairs]
 
 
-def _rows(product: Callable, steps, batch: tuple[int, ...]):
+def _rows(product: Callable, xs, batch: tuple[int, ...]):
     """Applies a function of one step's batch to many steps ``(steps, *batch, ...)`` at once.
 
     The steps join the first axis of the batch, which makes plain matrices of all operands: of a
     product that sums over two axes XLA copies an operand. Where that cannot be (no batch, an axis
     on a mesh, a cell that holds something for each sequence) the function is mapped over time.
     """
-    leaves = jax.tree.leaves(steps)
-    count = leaves[0].shape[0]
+    leaves = jax.tree.leaves(xs)
+    steps = leaves[0].shape[0]
     whole = all(axis is None for leaf in leaves for axis in jax.typeof(leaf).sharding.spec)
     if batch and whole:
-        rows = count * batch[0]
-        joined = jax.tree.map(lambda leaf: leaf.reshape(rows, *leaf.shape[2:]), steps)
+        rows = steps * batch[0]
+        joined = jax.tree.map(lambda leaf: leaf.reshape(rows, *leaf.shape[2:]), xs)
         try:
-            values = product(*joined)
+            shape = jax.eval_shape(product, joined).shape
         except (AssertionError, TypeError, ValueError):
-            pass
-        else:
-            if values.shape[:-1] == (rows, *batch[1:]):
-                return values.reshape(count, *batch, values.shape[-1])
-    return jax.vmap(product)(*steps)
+            shape = ()
+        if shape[:-1] == (rows, *batch[1:]):
+            return product(joined).reshape(steps, *batch, shape[-1])
+    return jax.vmap(product)(xs)
 
 
 def _choose_loops(x: list, z, r, unroll_factor: int | None) -> tuple[bool, Loop, Loop, Loop]:
@@ -131,15 +131,21 @@ def _choose_loops(x: list, z, r, unroll_factor: int | None) -> tuple[bool, Loop,
     if jax.default_backend() != "cpu":
         loop = Loop(False, unroll_factor or 8, stacked=True)
         return True, loop, loop, loop
+
+    def make(prefetch, unroll=1):
+        unroll = unroll_factor or unroll
+        # In `shard_map` counts stay known, so that what devices send in a loop can be counted.
+        return Loop(prefetch, unroll, skips=unroll == 1 and not _in_shard_map())
+
     rows = math.prod(z.shape[:-1])
     read = sum(leaf.size for leaf in x)
     if z.size <= _FEW:
-        loop = Loop(False, unroll_factor or 1)
+        loop = make(False)
         if rows == 1 and z.shape == r.shape and read * z.size >= 4096:
-            forward = Loop(z.size >= 256, unroll_factor or 1)
+            forward = make(z.size >= 256)
             return True, forward, forward, loop
-        return False, loop, Loop(False, unroll_factor or 2), loop
-    loop = Loop(True, unroll_factor or 1)
+        return False, loop, make(False, 2), loop
+    loop = make(True)
     slow_alone = rows < 32 or read * z.size <= 5_000_000 * rows
     return slow_alone and z.size <= 16 * read, loop, loop, loop
 
@@ -217,10 +223,9 @@ def make_plan(
         return parts.mix(z, hidden(s) @ weights)
 
     def all_gates(ss, weights, params, xs):
-        def mixed(x, h):
-            return parts.mix(project(params, x), h @ weights)
-
-        return _rows(mixed, (xs, jax.vmap(hidden)(ss)), batch)
+        zs = _rows(functools.partial(project, params), xs, batch)
+        rs = _rows(lambda h: h @ weights, jax.vmap(hidden)(ss), batch)
+        return jax.vmap(parts.mix)(zs, rs)
 
     def pointwise(vectors, s, a):
         new, y = parts.pointwise(v_tree.unflatten(vectors), s_tree.unflatten(s), a)

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.core.trees import select
+from jaxrnn.core.trees import mask_zero, select
 from jaxrnn.core.types import Array
 
 __all__ = ["Loop", "Span", "count_blocks", "over_blocks", "put", "read"]
 
 
-# Looking for negative indices takes XLA as long as a small step does. It moves an index that is out
-# of bounds to the nearest that is not.
+# Looking for negative indices takes XLA as long as a small step does. An index that is out of range
+# means the nearest that is not.
 _COUNTED = {"axis": 0, "allow_negative_indices": False}
 
 
@@ -76,22 +76,27 @@ class Loop(NamedTuple):
       stacked: whether the outputs of a block are stacked before they are written where they belong.
         On a GPU every write is a kernel of its own, and those of an iteration become one; on CPU
         it would be one copy more. Without `prefetch`.
+      skips: whether the loop begins behind the steps of a block that are done. XLA does not know
+        its count then, which several steps an iteration need. Else they are taken too, and what
+        they give is thrown away.
     """
 
     prefetch: bool
     unroll: int
     stacked: bool = False
+    skips: bool = False
 
     def __call__(self, step: Callable, carry, at: Callable, outs, to: Span, *, reverse=False):
-        """Takes those steps of a block that are not done.
+        """Takes the steps of a block.
 
         Args:
           step: ``(carry, here) -> (carry, out)``.
           carry: what it starts from.
-          at: ``(k) -> here``, what there is for step k of the block.
+          at: ``(k) -> here``, what there is for step k of the block; also asked for one step before
+            the first and one behind the last, for nothing.
           outs: tree of arrays with steps on axis 0, into which the outputs are written.
           to: which of these rows are for the block; those of steps that are done are left as they
-            are.
+            are, which has to be zeros if `reverse`.
           reverse: begin with the last step.
 
         Returns:
@@ -99,9 +104,7 @@ class Loop(NamedTuple):
         """
         if self.stacked:
             return self._stack(step, carry, at, outs, to, reverse)
-        # Several steps an iteration need a count known beforehand: then all are taken, and what
-        # those give that are done is thrown away.
-        again = to.done is not None and self.unroll > 1
+        again = to.done is not None and not self.skips
         first = 0 if again or to.done is None else to.done
         bounds = (0, to.size - first) if reverse else (first, to.size)
 
@@ -110,25 +113,26 @@ class Loop(NamedTuple):
 
         def take(i, carry, here):
             carry, outs = carry
-            k = place(i)
+            row = k = place(i)
             new, out = step(carry, here)
-            if again:
-                old = carry, read(outs, to.start + k)
-                new, out = select(k >= to.done, (new, out), old)
-            return new, put(outs, out, to.start + k)
+            if again:  # no row is read: XLA would copy all to write into them after that
+                new = select(k >= to.done, new, carry)
+                if reverse:
+                    out = mask_zero(k >= to.done, out)
+                else:
+                    row = jnp.maximum(k, to.done)  # and written again by the step that is next
+            return new, put(outs, out, to.start + row)
 
         carry = carry, outs
         if to.size == 1:
             return take(0, carry, at(0))
-        loop = functools.partial(
-            jax.lax.fori_loop, *bounds, unroll=self.unroll if self.unroll > 1 else None
-        )
+        loop = functools.partial(jax.lax.fori_loop, *bounds, unroll=self.unroll)
         if not self.prefetch:
             return loop(lambda i, carry: take(i, carry, at(place(i))), carry)
 
         def advance(i, carry):
             carry, here = carry
-            following = at(place(i + 1))  # the last one's is some row, for nothing
+            following = at(place(jnp.asarray(i + 1)))
             return take(i, carry, here), following
 
         return loop(advance, (carry, at(place(bounds[0]))))[0]
@@ -174,18 +178,18 @@ def over_blocks(size: int, num_steps: int, body: Callable, carry, *, reverse: bo
     if size == num_steps:
         return body(carry, Span(0, size, None), 0)
 
+    last = (count_blocks(size, num_steps) - 1) * size
+
+    # Counted in steps: everything that is computed of a counter is a kernel more to compile. And
+    # upwards: of other loops XLA does not always know the count.
     def advance(carry):
-        # Counted in steps: everything that is computed of a counter is a kernel more to compile.
-        position, carry = carry
+        i, carry = carry
+        position = last - i if reverse else i
         span = Span(position, size, None)
         if num_steps % size:
             start = jnp.minimum(position, num_steps - size)
             span = Span(start, size, position - start)
         carry = body(carry, span, jax.lax.div(position, jnp.int32(size)))
-        return position + (-size if reverse else size), carry
+        return i + size, carry
 
-    def more(carry):
-        return carry[0] >= 0 if reverse else carry[0] < num_steps
-
-    first = (count_blocks(size, num_steps) - 1) * size if reverse else 0
-    return jax.lax.while_loop(more, advance, (jnp.int32(first), carry))[1]
+    return jax.lax.while_loop(lambda carry: carry[0] <= last, advance, (jnp.int32(0), carry))[1]

@@ -225,6 +225,13 @@ def test_tensor_parallel_bytes(layers):
 
 
 @needs_eight
+def test_what_loops_send_is_known_where_blocks_overlap():
+    program = tensor_parallel(Network(16, 32, 1, 4, 6, optimizer_copies=0), 64, 397)
+    loops = collectives(program).in_loops
+    assert loops.kinds and loops.times >= 2 * 397
+
+
+@needs_eight
 @SLOW
 def test_tensor_parallel_flops():
     network = Network(128, 256, 2, 4, 6, optimizer_copies=0)

@@ -75,6 +75,18 @@ def test_second_derivatives_copy_no_whole_sequence_in_a_loop(block_size, key):
     assert not re.findall(r"= f32\[37,2,\d+\]\S* copy\(", loops)
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="reads a program for CPU")
+@pytest.mark.parametrize("unroll_factor", [1, 2])
+def test_overlapping_blocks_copy_no_whole_sequence_in_a_loop(unroll_factor, key):
+    cell, xs = jaxrnn.lstm(16, 16), jnp.ones((37, 4, 16))
+    run = functools.partial(fused_unroll, storage="outputs", block_size=8)
+    run = functools.partial(run, unroll_factor=unroll_factor)
+    slope = jax.jit(jax.grad(energy, 3), static_argnums=(0, 1))
+    loops = slope.lower(run, cell, cell.init(key), xs).compile().as_text().split("ENTRY")[0]
+    assert re.search(r"= f32\[37,4,\d+\]\S* dynamic-update-slice\(", loops)
+    assert not re.findall(r"= f32\[37,4,\d+\]\S* copy\(", loops)
+
+
 def test_forward_mode_is_refused(key):
     cell, xs = CELLS["lstm"], jnp.ones((4, INPUT))
     with pytest.raises(TypeError, match="forward-mode"):
@@ -95,16 +107,17 @@ def test_any_batch_and_vmap_over_parameters(name, batch, x64):
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="chosen for CPU")
+@pytest.mark.parametrize("unroll_factor", first_of([None, 2]))
 @pytest.mark.parametrize("storage", first_of(STORAGES))
 @pytest.mark.parametrize("name", first_of(["lstm", "phased_lstm", "gru"]))
-def test_every_kind_of_loop(name, storage, key, x64, monkeypatch):
-    """Of small and large steps, and for a GPU: with masks, resets, and steps taken twice."""
+def test_every_kind_of_loop(name, storage, unroll_factor, key, x64, monkeypatch):
+    """Of small and large steps, and for a GPU: with masks, resets, and blocks that overlap."""
     cell, xs = getattr(jaxrnn, name)(INPUT, HIDDEN), normal(3, 10, 2, INPUT)
     params = cell.init(key)
     mask = jaxrnn.length_mask(jnp.array([10, 6]), 10)
     resets = jnp.zeros((10, 2), bool).at[jnp.array([4, 8, 9]), jnp.array([0, 0, 1])].set(True)
     fused = functools.partial(fused_unroll.__wrapped__, storage=storage)
-    fused = functools.partial(fused, block_size=3, unroll_factor=2)
+    fused = functools.partial(fused, block_size=3, unroll_factor=unroll_factor)
     runs = [functools.partial(run, mask=mask, resets=resets) for run in (unroll, fused)]
 
     def slopes_and_program(run):
@@ -245,9 +258,11 @@ def gated(**changes):
     )
 
 
+@pytest.mark.parametrize("backend, unroll_factor", [("cpu", None), ("cpu", 2), ("gpu", None)])
 @pytest.mark.parametrize("storage", STORAGES)
-def test_a_step_taken_twice_is_one_that_occurs(storage, key, x64):
-    """A state with the inputs of another step may be where pointwise code has no derivative."""
+def test_steps_that_are_done_do_not_matter(storage, backend, unroll_factor, key, x64, monkeypatch):
+    """Nor where a state with the inputs of an earlier step has no value."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
 
     def pointwise(_, s, a):  # the time since the last step, which only steps can make again
         h, before = s
@@ -267,8 +282,20 @@ def test_a_step_taken_twice_is_one_that_occurs(storage, key, x64):
     )  # fmt: skip
     times = jnp.broadcast_to(jnp.arange(7.0)[:, None, None], (7, 2, 1))
     xs = jnp.concatenate([normal(10, 7, 2, 1), times], -1)
-    run, of = functools.partial(fused_unroll, block_size=3, storage=storage), slopes_of(cell)
+    fused = functools.partial(fused_unroll.__wrapped__, block_size=3, storage=storage)
+    run, of = functools.partial(fused, unroll_factor=unroll_factor), slopes_of(cell)
     assert_trees_close(of(run, cell.init(key), xs), of(unroll, cell.init(key), xs))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_without_jit(storage, key, x64, monkeypatch):
+    monkeypatch.setattr(plan, "_FEW", -1)
+    cell, xs = CELLS["gru"], normal(11, 5, 2, INPUT)
+    run = functools.partial(fused_unroll.__wrapped__, block_size=2, storage=storage)
+    of = jax.value_and_grad(energy, argnums=(2, 3))
+    expected = of(unroll, cell, cell.init(key), xs)
+    with jax.disable_jit():
+        assert_trees_close(of(run, cell, cell.init(key), xs), expected)
 
 
 def test_a_mix_that_multiplies_the_shares_is_refused(key, x64):
