@@ -1,6 +1,5 @@
 """A `Gated` cell on lists of leaves: what to store for its backward pass, and how to loop."""
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -94,8 +93,8 @@ class Plan(NamedTuple):
         return [not stored and j is None for stored, j in pairs]
 
 
-def _rows(product: Callable, xs, batch: tuple[int, ...]):
-    """Applies a function of one step's batch to many steps ``(steps, *batch, ...)`` at once.
+def _rows(product: Callable, matrices, xs, batch: tuple[int, ...]):
+    """Applies ``(matrices, x) -> values`` to many steps ``(steps, *batch, ...)`` at once.
 
     The steps join the first axis of the batch, which makes plain matrices of all operands: of a
     product that sums over two axes XLA copies an operand. Where that cannot be (no batch, an axis
@@ -107,13 +106,14 @@ def _rows(product: Callable, xs, batch: tuple[int, ...]):
     if batch and whole:
         rows = steps * batch[0]
         joined = jax.tree.map(lambda leaf: leaf.reshape(rows, *leaf.shape[2:]), xs)
+        once = jax.jit(product, inline=True)  # traced once, though asked for twice
         try:
-            shape = jax.eval_shape(product, joined).shape
+            shape = jax.eval_shape(once, matrices, joined).shape
         except (AssertionError, TypeError, ValueError):
             shape = ()
         if shape[:-1] == (rows, *batch[1:]):
-            return product(joined).reshape(steps, *batch, shape[-1])
-    return jax.vmap(product)(xs)
+            return once(matrices, joined).reshape(steps, *batch, shape[-1])
+    return jax.vmap(product, (None, 0))(matrices, xs)
 
 
 def _choose_loops(x: list, z, r, unroll_factor: int | None) -> tuple[bool, Loop, Loop, Loop]:
@@ -223,8 +223,8 @@ def make_plan(
         return parts.mix(z, hidden(s) @ weights)
 
     def all_gates(ss, weights, params, xs):
-        zs = _rows(functools.partial(project, params), xs, batch)
-        rs = _rows(lambda h: h @ weights, jax.vmap(hidden)(ss), batch)
+        zs = _rows(project, params, xs, batch)
+        rs = _rows(lambda weights, h: h @ weights, weights, jax.vmap(hidden)(ss), batch)
         return jax.vmap(parts.mix)(zs, rs)
 
     def pointwise(vectors, s, a):

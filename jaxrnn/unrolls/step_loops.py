@@ -192,4 +192,4 @@ def over_blocks(size: int, num_steps: int, body: Callable, carry, *, reverse: bo
         carry = body(carry, span, jax.lax.div(position, jnp.int32(size)))
         return i + size, carry
 
-    return jax.lax.while_loop(lambda carry: carry[0] <= last, advance, (jnp.int32(0), carry))[1]
+    return jax.lax.while_loop(lambda carry: carry[0] < num_steps, advance, (jnp.int32(0), carry))[1]
