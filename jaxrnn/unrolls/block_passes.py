@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxrnn.core.trees import mask_zero, select
 from jaxrnn.core.types import Array
 from jaxrnn.unrolls.plan import Plan, fill, floating, pick
-from jaxrnn.unrolls.step_loops import Span, count_blocks, over_blocks, put, read
+from jaxrnn.unrolls.step_loops import Span, count_blocks, each_block, put, read
 
 __all__ = ["Arrays", "Flags", "Kept", "backward_pass", "forward_pass", "plain_pass"]
 
@@ -148,7 +148,7 @@ def forward_pass(plan: Plan, arrays: Arrays, flags: Flags, size: int, *, keep: b
     lost = pick(arrays.state, plan.lost) if keep else []
     starts = [_empty(leaf, count_blocks(size, num_steps)) for leaf in lost]
     carry = arrays.state, outs, starts
-    last, (ys, states, a), starts = over_blocks(size, num_steps, run_block, carry)
+    last, (ys, states, a), starts = each_block(size, num_steps, run_block, carry)
     return last, ys, Kept(states, a, starts) if keep else None
 
 
@@ -281,5 +281,5 @@ def backward_pass(
     # Only the last block has steps that are done, and is taken first: their rows stay zero.
     das = _empty(_one_step(plan, arrays, flags)[1], size)
     dxs = jax.tree.map(jnp.zeros_like, pick(arrays.xs, x_floats))
-    carry, _, dxs = over_blocks(size, num_steps, run_block, (carry, das, dxs), reverse=True)
+    carry, _, dxs = each_block(size, num_steps, run_block, (carry, das, dxs), reverse=True)
     return carry, dxs

@@ -116,7 +116,7 @@ def _rows(product: Callable, matrices, xs, batch: tuple[int, ...]):
     return jax.vmap(product, (None, 0))(matrices, xs)
 
 
-def _choose_loops(x: list, z, r, unroll_factor: int | None) -> tuple[bool, Loop, Loop, Loop]:
+def _choose_loops(x: list, z, a, unroll_factor: int | None) -> tuple[bool, Loop, Loop, Loop]:
     """Chooses `Plan.hoisted`, `forward`, `storing` and `backward`, as measured (benchmarks/).
 
     On an accelerator a loop's iteration costs more than a step, and so does a write, so that
@@ -125,8 +125,8 @@ def _choose_loops(x: list, z, r, unroll_factor: int | None) -> tuple[bool, Loop,
     much smaller than its share. Where a step has little to compute, the copies of a prefetch cost
     more than code that is not vectorised, and two steps an iteration save more where results are
     stored than where not. Of these, a single row reads its share of a block made at once, if that
-    is merely added (a GRU's is not) and takes 4,096 multiplications or more; from 256 numbers on
-    with a prefetch.
+    takes 4,096 multiplications or more: from 256 numbers on with a prefetch, and fewer if they are
+    merely added (a GRU's are not).
     """
     if jax.default_backend() != "cpu":
         loop = Loop(False, unroll_factor or 8, stacked=True)
@@ -141,9 +141,9 @@ def _choose_loops(x: list, z, r, unroll_factor: int | None) -> tuple[bool, Loop,
     read = sum(leaf.size for leaf in x)
     if z.size <= _FEW:
         loop = make(False)
-        if rows == 1 and z.shape == r.shape and read * z.size >= 4096:
-            forward = make(z.size >= 256)
-            return True, forward, forward, loop
+        many = z.size >= 256
+        if rows == 1 and (many or z.shape == a.shape) and read * z.size >= 4096:
+            return True, make(many), make(many), loop
         return False, loop, make(False, 2), loop
     loop = make(True)
     slow_alone = rows < 32 or read * z.size <= 5_000_000 * rows
@@ -264,7 +264,7 @@ def make_plan(
         output,
         [flag and j is None for flag, j in zip(needed, output, strict=True)],
         keep_gates,
-        *_choose_loops(x, z, r, unroll_factor),
+        *_choose_loops(x, z, a, unroll_factor),
         _transposes(weights, z),
         None if _in_shard_map() else (y, a),
         y_tree,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxrnn.core.trees import mask_zero, select
 from jaxrnn.core.types import Array
 
-__all__ = ["Loop", "Span", "count_blocks", "over_blocks", "put", "read"]
+__all__ = ["Loop", "Span", "count_blocks", "each_block", "put", "read"]
 
 
 # Looking for negative indices takes XLA as long as a small step does. An index that is out of range
@@ -159,7 +159,7 @@ def count_blocks(size: int, num_steps: int) -> int:
     return -(-num_steps // size)
 
 
-def over_blocks(size: int, num_steps: int, body: Callable, carry, *, reverse: bool = False):
+def each_block(size: int, num_steps: int, body: Callable, carry, *, reverse: bool = False):
     """Applies ``body(carry, span, index) -> carry`` to all blocks of `size` steps, one by one.
 
     The last block ends with the sequence, and so overlaps the one before where `size` does not
