@@ -191,8 +191,9 @@ def fused_unroll(
       mask: bool ``(T, *batch)``, as for `unroll`.
       resets: bool ``(T, *batch)``, as for `unroll`.
       block_size: steps a block, at least 1; any number goes with any T: the last block overlaps the
-        one before, and what is made of a block at once is made twice for those steps. Chosen by
-        the sizes, on CPU by `storage` too, if not given.
+        one before, and what is made of a block at once is made twice for those steps (all is on an
+        accelerator, and where several steps make an iteration). Chosen by the sizes, on CPU by
+        `storage` too, if not given.
       storage: what is kept for the backward pass: "gates", the pre-activations and those parts of
         the state that are no output; or "outputs", the outputs and one state a block: the
         pre-activations of a block are made again by one product, which takes less memory where

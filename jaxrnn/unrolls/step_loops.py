@@ -37,7 +37,13 @@ def read(tree, step):
 
 
 def put(tree, values, step):
-    """Returns arrays ``(T, ...)`` with other values, ``(...)``, for one step."""
+    """Returns arrays with other values for one step.
+
+    Args:
+      tree: tree of arrays ``(T, ...)``.
+      values: tree of arrays ``(...)``.
+      step: which, 0 to T - 1.
+    """
     return jax.tree.map(
         lambda leaf, value: _paste(leaf, jax.lax.expand_dims(value, [0]), step), tree, values
     )
@@ -155,7 +161,12 @@ class Loop(NamedTuple):
 
 
 def count_blocks(size: int, num_steps: int) -> int:
-    """Returns how many blocks of `size` steps it takes."""
+    """Returns how many blocks `each_block` takes.
+
+    Args:
+      size: steps a block, 1 to `num_steps`.
+      num_steps: T.
+    """
     return -(-num_steps // size)
 
 
